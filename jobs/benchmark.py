@@ -1,0 +1,180 @@
+"""How fast the engine is, beside a plain implementation of the released code's way, in one run.
+
+That way, in our own words: copy the network for every score, run every op and removed ones on zeros, leave autograd recording,
+multiply two float matrices for each ReLU and each ReLU-conv-BN block, take the log-determinant on the host.
+"""
+
+import copy
+import resource
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from rich.console import Console
+
+from zcpt_ray.arch import PartialArch
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.data import Batch, draw_minibatch
+from zcpt_ray.ops import ReLUConvBN
+from zcpt_ray.proxies import PROXIES, score_archs
+from zcpt_ray.results import terminal_table
+from zcpt_ray.search import load_data, local_device
+from zcpt_ray.spaces.nasbench201 import OPS, NASBench201
+from zcpt_ray.supernet import MaskedSupernet, Supernet
+
+PROXY = PROXIES["nwot-released"]
+NETWORK = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+Way = Callable[[Supernet, Sequence[PartialArch], Batch], list[float]]
+
+
+def reference(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
+    """The released code's way."""
+    return [_reference_score(supernet, arch, batch) for arch in archs]
+
+
+def _reference_score(supernet: Supernet, arch: PartialArch, batch: Batch) -> float:
+    net = MaskedSupernet(copy.deepcopy(supernet), arch).eval()
+    kernel = np.zeros((len(batch.images), len(batch.images)))
+
+    def observe(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal kernel
+        code = (inputs[0].detach().reshape(len(inputs[0]), -1) > 0).float()
+        kernel = kernel + (code @ code.T).cpu().numpy() + ((1 - code) @ (1 - code).T).cpu().numpy()
+
+    for module in net.modules():
+        if isinstance(module, torch.nn.ReLU | ReLUConvBN):
+            module.register_forward_pre_hook(observe)
+    net(batch.images)
+    return float(np.linalg.slogdet(kernel)[1])
+
+
+def ours(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
+    """The batched, folded engine."""
+    return score_archs(PROXY, supernet, archs, batch)
+
+
+WAYS: dict[str, Way] = {"ours": ours, "reference": reference}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to time."""
+
+    dataset: str = "digits"
+    """Data set that the minibatches come from."""
+    batch_size: int = 256
+    """Images per minibatch."""
+    device: str = "auto"
+    """cpu, cuda, or auto: a GPU if there is one."""
+    smoke: bool = False
+    """Batches of 16, to see that everything runs."""
+    out: Path = Path("runs/benchmark")
+    """Folder for benchmark.csv."""
+
+
+def compare(supernet: Supernet, calls: Sequence[Sequence[PartialArch]], batch: Batch) -> dict[str, float]:
+    """Seconds of both ways over the same calls, taken in turn; scores must agree to 1e-5 and rate the same variant worst."""
+    seconds = dict.fromkeys(WAYS, 0.0)
+    for archs in calls:
+        scores = {}
+        for name, way in WAYS.items():
+            started = time.perf_counter()
+            scores[name] = way(supernet, archs, batch)  # ends on the host: nothing is left running on a GPU
+            seconds[name] += time.perf_counter() - started
+        np.testing.assert_allclose(scores["ours"], scores["reference"], rtol=1e-5)
+        assert np.argmin(scores["ours"]) == np.argmin(scores["reference"])
+    return seconds | {"ratio": seconds["reference"] / seconds["ours"]}
+
+
+def proposal_calls(space: NASBench201) -> list[list[PartialArch]]:
+    """The 30 perturbed supernets of a proposal that keeps the ops of `NETWORK`, edge by edge."""
+    arch, calls = PartialArch.all_open(space.edges), []
+    for edge, kept in enumerate(space.decode(NETWORK).kept):
+        calls.append(perturbed(arch, edge))
+        arch = arch.discretize(edge, kept)
+    return calls
+
+
+def perturbed(arch: PartialArch, edge: int = 0) -> list[PartialArch]:
+    """One step's variants: each op of an edge removed in turn."""
+    return [arch.perturb(edge, op) for op in arch.edges[edge].candidates]
+
+
+def peak_memory(way: str, options: Options) -> float:
+    """GiB that a process takes at most to score one step of a proposal (on a GPU: of its memory)."""
+    space, batch = NASBench201(), _batch(options)
+    supernet = space.supernet(10, seed=0).to(batch.images.device)
+    WAYS[way](supernet, perturbed(PartialArch.all_open(space.edges)), batch)
+    if batch.images.is_cuda:
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _batch(options: Options, batch_size: int | None = None) -> Batch:
+    config = SearchConfig(dataset=options.dataset, batch_size=batch_size or options.batch_size, device=options.device)
+    return draw_minibatch(load_data(config), config.batch_size, seed=0, device=local_device(config))
+
+
+def main(options: Options) -> None:
+    """Time a whole proposal, a validation, and how a step grows."""
+    size = 16 if options.smoke else options.batch_size
+    batch, space = _batch(options, size), NASBench201()
+    device = batch.images.device
+    console = Console(width=120)
+    console.print(f"NAS-Bench-201, {PROXY.name}, float32 on {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    rows: list[dict[str, object]] = []
+
+    def add(what: str, seconds: dict[str, float]) -> None:
+        rows.append({"seconds for": what, **{name: f"{value:.3g}" for name, value in seconds.items()}})
+        console.print(f"{what}: " + ", ".join(f"{name} {value:.3g}" for name, value in seconds.items()))
+
+    supernet = space.supernet(10, seed=0).to(device)
+    compare(supernet, [perturbed(PartialArch.all_open(space.edges))], _batch(options, 16))  # warm up
+    add(f"proposal of 30 scores, batch {size}", compare(supernet, proposal_calls(space), batch))
+    whole = PartialArch(space.edges, space.decode(NETWORK).kept)
+    add(f"validation, as a masked supernet, batch {size}", _compare_networks(supernet, whole, space, batch, alone=False))
+    add(f"validation, as a network alone, batch {size}", _compare_networks(supernet, whole, space, batch, alone=True))
+    for smaller in (size // 8, size // 4, size // 2):
+        add(
+            f"step of 5 scores, batch {smaller}",
+            compare(supernet, [perturbed(PartialArch.all_open(space.edges))], _batch(options, smaller)),
+        )
+    for ops in (OPS[2:4], OPS[1:4], OPS[1:], OPS):
+        part = NASBench201(ops=ops)
+        calls = [perturbed(PartialArch.all_open(part.edges))]
+        add(
+            f"step with |O| = {len(ops)}, batch {size // 4}",
+            compare(part.supernet(10, 0).to(device), calls, _batch(options, size // 4)),
+        )
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+        peaks = {way: fresh.submit(peak_memory, way, Options(options.dataset, size, options.device)).result() for way in WAYS}
+    add(f"peak memory, batch {size}, GiB", peaks | {"ratio": peaks["reference"] / peaks["ours"]})
+    options.out.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(options.out / "benchmark.csv", index=False)
+    console.print(terminal_table(pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours"))
+
+
+def _compare_networks(supernet: Supernet, whole: PartialArch, space: NASBench201, batch: Batch, alone: bool) -> dict[str, float]:
+    """Score one finished architecture three times. Ours is always the network alone; the reference is that or the supernet."""
+    network = space.network(space.decode(NETWORK), 10, seed=0).to(batch.images.device)
+    arch = PartialArch(network.edges, whole.kept)
+    if alone:
+        return compare(network, [[arch]] * 3, batch)
+    seconds = dict.fromkeys(WAYS, 0.0)
+    for _ in range(3):
+        for name, net, masked in (("ours", network, arch), ("reference", supernet, whole)):
+            started = time.perf_counter()
+            WAYS[name](net, [masked], batch)
+            seconds[name] += time.perf_counter() - started
+    return seconds | {"ratio": seconds["reference"] / seconds["ours"]}
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

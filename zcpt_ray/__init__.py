@@ -1,0 +1,1 @@
+"""Zero-cost neural architecture search on Ray."""

@@ -1,0 +1,136 @@
+"""What the search jobs share: flags, progress, tables, exit codes."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import rich.progress as bars
+import tyro
+from rich.console import Console
+
+from zcpt_ray.benchmarks import load_benchmark, table_path
+from zcpt_ray.configs import SearchConfig, run_id, smoke
+from zcpt_ray.data import DATASETS
+from zcpt_ray.errors import UserError
+from zcpt_ray.orders import ORDERS
+from zcpt_ray.proxies import PROXIES
+from zcpt_ray.records import Progress, RunStore, SearchResult
+from zcpt_ray.results import benchmark_table, candidate_table, terminal_table
+from zcpt_ray.scoring import SCORINGS
+from zcpt_ray.search import resolve, run_search_locally
+from zcpt_ray.spaces import SPACES
+
+LINE_SECONDS = 10
+"""How often progress is printed where there is no terminal to draw on."""
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """A search and where it runs."""
+
+    config: SearchConfig
+    smoke: bool = False
+    """Shrink the search to seconds: shows that everything runs, not what the method finds."""
+    local: bool = False
+    """Run in this process, without Ray."""
+    out: Path | None = None
+    """Run directory; by default runs/ and a name made from the configuration. The same command goes on where it stopped."""
+    address: str = ""
+    """Ray cluster to join; by default the one this machine is part of, or a new one on this machine."""
+    cpus_per_task: int = 1
+    """CPUs, and so threads, of each proposal or validation task."""
+    gpus_per_task: float = 1.0
+    """GPUs of each task, where the cluster has any; a fraction lets tasks share one."""
+
+
+def main(description: str, defaults: SearchConfig) -> None:
+    """Parse flags, run the search, print its tables; exits with 2 after bad input, which it reports in one line."""
+    names: dict[str, Iterable[str]] = {
+        "spaces": SPACES,
+        "datasets": DATASETS,
+        "proxies": PROXIES,
+        "scorings": SCORINGS,
+        "orders": ORDERS,
+    }
+    listing = "\n\n".join(f"{kind}: {', '.join(table)}" for kind, table in names.items())
+    try:
+        job = tyro.cli(tyro.conf.OmitArgPrefixes[SearchJob], default=SearchJob(defaults), description=f"{description}\n\n{listing}")
+        run(job, Console(width=None if sys.stdout.isatty() else 150))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(job: SearchJob, console: Console) -> SearchResult:
+    """Run the search of `job`, or read its result if it has been finished before, and print the tables."""
+    config = smoke(job.config) if job.smoke else job.config
+    resolve(config)
+    directory = job.out or Path("runs") / f"{config.space}-{config.dataset}-{run_id(config)}"
+    store = RunStore(config, directory)
+    benchmark = load_benchmark(config.space)
+    if (directory / "result.json").exists():
+        result = SearchResult.load(directory)
+        console.print(f"This search is finished; its result is in {directory}. Delete that folder to run it again.")
+    else:
+        console.print(
+            f"{config.space} on {config.dataset}, {config.proxy}, {config.order} order, seed {config.seed} -> {directory}"
+        )
+        with watch(console) as report:
+            result = run_search_locally(config, store, report) if job.local else _run_on_ray(job, config, directory, report)
+    if benchmark:
+        result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch))
+    result.save(directory)
+    print_result(result, console)
+    return result
+
+
+def print_result(result: SearchResult, console: Console) -> None:
+    """Candidates, the chosen one, what it cost, and what the benchmark knows of it."""
+    console.print(terminal_table(candidate_table(result), "Candidates, best first"))
+    console.print(f"Best: {result.best.arch}", highlight=False, soft_wrap=True)
+    seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in result.seconds.items())
+    console.print(f"{result.num_evaluations} proxy evaluations; {seconds}")
+    if result.benchmark:
+        console.print(terminal_table(benchmark_table(result.benchmark), "The best candidate, trained"))
+    elif path := table_path(result.config.space):
+        console.print(
+            f"No test errors: there is no {path}. Get NAS-Bench-201-v1_1-096897.pth (https://github.com/D-X-Y/NAS-Bench-201) "
+            "and run: python -m zcpt_ray.convert_nasbench201 FILE",
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """Live bars on a terminal, and a line now and then elsewhere."""
+    columns = (*bars.Progress.get_default_columns()[:2], bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, disable=not console.is_terminal) as drawn:
+        proposals, validations = (drawn.add_task(name, total=None) for name in ("proposals", "validation"))
+        printed = time.monotonic()
+
+        def report(progress: Progress) -> None:
+            nonlocal printed
+            drawn.update(proposals, completed=progress.proposals_done, total=progress.proposals_total)
+            drawn.update(validations, completed=progress.validations_done, total=progress.validations_total or None)
+            if not console.is_terminal and time.monotonic() - printed > LINE_SECONDS:
+                printed = time.monotonic()
+                console.print("; ".join(_line(task) for task in drawn.tasks if task.total))
+
+        yield report
+
+
+def _line(task: bars.Task) -> str:
+    left = f", {task.time_remaining:.0f} s left" if task.time_remaining else ""
+    return f"{task.description} {task.completed:g}/{task.total:g}{left}"
+
+
+def _run_on_ray(job: SearchJob, config: SearchConfig, directory: Path, report: Callable[[Progress], None]) -> SearchResult:
+    from zcpt_ray.distributed import TaskResources, connect, run_search  # a local search does without Ray, installed or not
+
+    resources = TaskResources(job.cpus_per_task, job.gpus_per_task)
+    connect(job.address)
+    return run_search(config, directory, resources, report)

@@ -1,0 +1,5 @@
+"""The one exception of the package that is meant for the person at the keyboard."""
+
+
+class UserError(ValueError):
+    """Bad input, in one line that says what was given and what is allowed. Jobs print it without a traceback and exit with 2."""

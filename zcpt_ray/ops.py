@@ -1,0 +1,139 @@
+"""Candidate operations that the spaces share, and what each is once folded.
+
+In eval mode every op here is linear in relu(x), in x and in a 3x3 average of x. `LinearForm` says so in numbers, and the
+weighted sum of an edge's ops is a `LinearForm` again: that is what makes a supernet cheap to evaluate.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LinearForm:
+    """y = conv(relu(x), kernel) + bias + skip * x + pool * avg_pool_3x3(x).
+
+    `kernel` is [C_out, C_in, k, k] with k odd, or None; `bias` is [C_out], or None where there is no kernel.
+    `relus` counts the ReLUs behind the kernel.
+    """
+
+    kernel: Tensor | None = None
+    bias: Tensor | None = None
+    skip: float = 0.0
+    pool: float = 0.0
+    relus: int = 0
+
+
+class CandidateOp(nn.Module):
+    """A candidate op. `active=False` runs a removed op: it still runs, on zeros, as in the paper's released code."""
+
+    def forward(self, x: Tensor, active: bool = True) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
+        raise NotImplementedError
+
+    def linear_form(self) -> LinearForm:
+        """The op in eval mode."""
+        raise NotImplementedError
+
+
+class Zero(CandidateOp):
+    """`none`: no connection."""
+
+    def forward(self, x: Tensor, active: bool = True) -> Tensor:
+        return torch.zeros_like(x)
+
+    def linear_form(self) -> LinearForm:
+        return LinearForm()
+
+
+class Skip(CandidateOp):
+    """`skip_connect`: the input itself."""
+
+    def forward(self, x: Tensor, active: bool = True) -> Tensor:
+        return x
+
+    def linear_form(self) -> LinearForm:
+        return LinearForm(skip=1.0)
+
+
+class AvgPool(CandidateOp):
+    """`avg_pool_3x3`: mean over the 3x3 neighbours that lie inside the image."""
+
+    def forward(self, x: Tensor, active: bool = True) -> Tensor:
+        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+    def linear_form(self) -> LinearForm:
+        return LinearForm(pool=1.0)
+
+
+class ReLUConvBN(CandidateOp):
+    """ReLU, convolution without bias, batch normalisation."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor, active: bool = True) -> Tensor:
+        out: Tensor = self.bn(self.conv(self.relu(x if active else torch.zeros_like(x))))
+        return out
+
+    def linear_form(self) -> LinearForm:
+        kernel, bias = fold_bn(self.conv, self.bn)
+        return LinearForm(kernel, bias, relus=1)
+
+
+OPS: dict[str, Callable[[int], CandidateOp]] = {
+    "none": lambda channels: Zero(),
+    "skip_connect": lambda channels: Skip(),
+    "nor_conv_1x1": lambda channels: ReLUConvBN(channels, channels, 1),
+    "nor_conv_3x3": lambda channels: ReLUConvBN(channels, channels, 3),
+    "avg_pool_3x3": lambda channels: AvgPool(),
+}
+"""Stride-1 ops by their NAS-Bench-201 name, made for a number of channels."""
+
+
+def fold_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel [C_out, C_in, k, k] and bias [C_out] of `conv` (which has no bias) followed by `bn` in eval mode."""
+    assert conv.bias is None
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
+    return conv.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
+
+
+def weighted_sum(forms: Iterable[LinearForm], weights: Iterable[float]) -> LinearForm:
+    """The sum of `weight * form`; a form of weight 0 is left out, so its ReLU is not counted. Small kernels are zero-padded."""
+    live = [(form, weight) for form, weight in zip(forms, weights, strict=True) if weight]
+    kernels = [form.kernel * weight for form, weight in live if form.kernel is not None]
+    biases = [form.bias * weight for form, weight in live if form.bias is not None]
+    size = max((kernel.shape[-1] for kernel in kernels), default=0)
+    padded = [F.pad(kernel, 4 * [(size - kernel.shape[-1]) // 2]) for kernel in kernels]
+    return LinearForm(
+        kernel=torch.stack(padded).sum(0) if padded else None,
+        bias=torch.stack(biases).sum(0) if biases else None,
+        skip=sum(form.skip * weight for form, weight in live),
+        pool=sum(form.pool * weight for form, weight in live),
+        relus=sum(form.relus for form, _ in live),
+    )
+
+
+def box_sum_3x3(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over the 3x3 neighbours inside the image [B, C, H, W], and one over their number [H, W]: `AvgPool` is the product.
+
+    On a CPU a depthwise convolution is several times faster than `avg_pool2d`.
+    """
+    channels, height, width = x.shape[1:]
+    box = F.conv2d(x, x.new_ones(channels, 1, 3, 3), padding=1, groups=channels)
+    return box, _inverse_count(height, width, x.device)
+
+
+@cache
+def _inverse_count(height: int, width: int, device: torch.device) -> Tensor:
+    rows, columns = (F.conv1d(torch.ones(1, 1, size), torch.ones(1, 1, 3), padding=1)[0, 0] for size in (height, width))
+    return (1 / (rows[:, None] * columns)).to(device)

@@ -1,0 +1,252 @@
+"""What a search leaves behind: proposals, scores, the result, and the run directory that holds them.
+
+A run directory can be left at any moment, by a kill too, and taken up again: each accepted proposal and each slice of validation
+scores is a file of its own, whole or not there at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+from collections import Counter
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.errors import UserError
+
+SLICE = 10
+"""Validation minibatches that are scored and stored together."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An edge, the ops it kept, and the score of each of its ops at that moment; `step` counts the minibatches of the proposal."""
+
+    step: int
+    edge: str
+    kept: tuple[str, ...]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One discretization of the whole supernet: the encoded architecture and how it came about."""
+
+    index: int
+    arch: str
+    decisions: tuple[Decision, ...]
+    num_evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """End-to-end scores of one architecture, by index of the validation minibatch."""
+
+    arch: str
+    scores: dict[int, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScoredCandidate:
+    """A distinct proposed architecture; `score` is the sum of its end-to-end scores over the V minibatches."""
+
+    arch: str
+    score: float
+    times_proposed: int
+    first_proposal: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The outcome: `candidates` best first. `seconds` are worker seconds per phase, and `wall` for the last call of the run.
+
+    `benchmark` is what a tabular benchmark knows of the best architecture, or None.
+    """
+
+    config: SearchConfig
+    best: ScoredCandidate
+    candidates: tuple[ScoredCandidate, ...]
+    num_evaluations: int
+    seconds: dict[str, float]
+    benchmark: dict[str, Any] | None
+    versions: dict[str, str]
+
+    def save(self, directory: Path) -> None:
+        """Write `result.json` and `candidates.parquet`."""
+        pd.DataFrame([dataclasses.asdict(c) for c in self.candidates]).to_parquet(directory / "candidates.parquet.tmp")
+        os.replace(directory / "candidates.parquet.tmp", directory / "candidates.parquet")
+        _write(directory / "result.json", dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, directory: Path) -> "SearchResult":
+        """Read `result.json`.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        raw = _read(directory / "result.json")
+        try:
+            raw["config"] = SearchConfig(**raw["config"])
+            raw["best"] = ScoredCandidate(**raw["best"])
+            raw["candidates"] = tuple(ScoredCandidate(**candidate) for candidate in raw["candidates"])
+            return cls(**raw)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{directory / 'result.json'} is not the result of a search: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is. `validations_total` grows while proposals bring new candidates."""
+
+    proposals_done: int
+    proposals_total: int
+    validations_done: int
+    validations_total: int
+
+
+class RunStore:
+    """What a run has computed so far: in memory and, where there is a directory, on disk.
+
+    Adding what is there already changes nothing, so callers may repeat themselves.
+
+    Raises:
+        UserError: the directory cannot be written, belongs to another configuration or to something else, or is damaged.
+    """
+
+    def __init__(self, config: SearchConfig, directory: Path | None = None) -> None:
+        self.config = config
+        self.directory = directory
+        self.proposals: dict[int, Proposal] = {}
+        self.validations: dict[tuple[str, int], Validation] = {}
+        if directory:
+            self._open(directory)
+
+    def add_proposal(self, proposal: Proposal) -> None:
+        """Accept a proposal; on disk before this returns."""
+        if proposal.index not in self.proposals:
+            if self.directory:
+                _write(self.directory / "proposals" / f"{proposal.index:05d}.json", dataclasses.asdict(proposal))
+            self.proposals[proposal.index] = proposal
+
+    def add_validation(self, validation: Validation) -> None:
+        """Accept a slice of scores; on disk before this returns."""
+        start = min(validation.scores)
+        if (validation.arch, start) not in self.validations:
+            if self.directory:
+                digest = hashlib.blake2b(validation.arch.encode(), digest_size=8).hexdigest()
+                _write(self.directory / "validations" / f"{digest}-{start:05d}.json", dataclasses.asdict(validation))
+            self.validations[validation.arch, start] = validation
+
+    def missing_proposals(self) -> list[int]:
+        """Indices of the proposals that are not there yet."""
+        return [index for index in range(self.config.num_proposals) if index not in self.proposals]
+
+    def missing_slices(self) -> list[tuple[str, range]]:
+        """Architecture and minibatch indices of the validation still to do for the candidates known so far."""
+        total = self.config.num_validations
+        return [
+            (arch, range(start, min(start + SLICE, total)))
+            for arch in dict.fromkeys(proposal.arch for proposal in self.proposals.values())
+            for start in range(0, total, SLICE)
+            if (arch, start) not in self.validations
+        ]
+
+    def progress(self) -> Progress:
+        """What is done, and what is known to be left."""
+        distinct = len({proposal.arch for proposal in self.proposals.values()})
+        done = sum(len(validation.scores) for validation in self.validations.values())
+        return Progress(len(self.proposals), self.config.num_proposals, done, distinct * self.config.num_validations)
+
+    def result(self, wall: float) -> SearchResult:
+        """Rank the candidates by score, then by how often they were proposed, then by who came first."""
+        assert not self.missing_proposals()
+        assert not self.missing_slices()
+        times = Counter(proposal.arch for proposal in self.proposals.values())
+        first = {arch: min(p.index for p in self.proposals.values() if p.arch == arch) for arch in times}
+        scores: dict[str, list[float]] = {arch: [] for arch in times}
+        for validation in self.validations.values():
+            scores[validation.arch] += validation.scores.values()
+        candidates = [ScoredCandidate(arch, math.fsum(scores[arch]), times[arch], first[arch]) for arch in times]
+        candidates.sort(key=lambda c: (-c.score, -c.times_proposed, c.first_proposal))
+        op_scores = sum(proposal.num_evaluations for proposal in self.proposals.values())
+        seconds = {
+            "propose": sum(proposal.seconds for proposal in self.proposals.values()),
+            "validate": sum(validation.seconds for validation in self.validations.values()),
+            "wall": wall,
+        }
+        evaluations = op_scores + self.progress().validations_done
+        return SearchResult(self.config, candidates[0], tuple(candidates), evaluations, seconds, None, versions())
+
+    def _open(self, directory: Path) -> None:
+        path = directory / "config.json"
+        wanted = dataclasses.asdict(self.config)
+        if path.exists():
+            found = _read(path)
+            if found != wanted:
+                differing = [f"{key} {found.get(key)!r}" for key in wanted if found.get(key) != wanted[key]]
+                raise UserError(
+                    f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
+                )
+        elif directory.exists() and any(directory.iterdir()):
+            raise UserError(f"{directory} is not empty and is no run directory (no config.json); choose another --out")
+        try:
+            for name in ("proposals", "validations"):
+                (directory / name).mkdir(parents=True, exist_ok=True)
+            _write(path, wanted)
+        except OSError as error:
+            raise UserError(f"cannot write to the run directory {directory}: {error}") from error
+        for path in sorted((directory / "proposals").glob("*.json")):
+            proposal = _parse(path, _proposal)
+            self.proposals[proposal.index] = proposal
+        for path in sorted((directory / "validations").glob("*.json")):
+            validation = _parse(path, _validation)
+            self.validations[validation.arch, min(validation.scores)] = validation
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in ("zcpt_ray", "torch", "numpy")}
+
+
+def _proposal(raw: dict[str, Any]) -> Proposal:
+    decisions = tuple(Decision(d["step"], d["edge"], tuple(d["kept"]), d["scores"]) for d in raw["decisions"])
+    return Proposal(raw["index"], raw["arch"], decisions, raw["num_evaluations"], raw["seconds"])
+
+
+def _validation(raw: dict[str, Any]) -> Validation:
+    return Validation(raw["arch"], {int(index): score for index, score in raw["scores"].items()}, raw["seconds"])
+
+
+def _parse(path: Path, parse: Any) -> Any:
+    try:
+        return parse(_read(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); delete it to have it computed again") from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to have it computed again") from error
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write JSON so that a reader sees all of it or nothing, whenever the process or the machine dies."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,79 @@
+"""From records to tables: for the terminal and for Markdown."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from zcpt_ray.records import SearchResult
+
+
+def candidate_table(result: SearchResult) -> pd.DataFrame:
+    """One row per distinct candidate, best first; `score` is summed over the V minibatches."""
+    return pd.DataFrame(
+        [
+            {"#": rank, "architecture": c.arch, "score": f"{c.score:.2f}", "times proposed": c.times_proposed}
+            for rank, c in enumerate(result.candidates, start=1)
+        ]
+    )
+
+
+def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
+    """One row per dataset: test error, rank, params and FLOPs of one architecture."""
+    return pd.DataFrame(
+        [
+            {
+                "dataset": dataset,
+                "test error [%]": f"{entry['error']:.2f}",
+                "rank": entry["rank"],
+                "params [M]": f"{entry['params'] / 1e6:.3f}",
+                "FLOPs [M]": f"{entry['flops'] / 1e6:.1f}",
+            }
+            for dataset, entry in benchmark.items()
+        ]
+    )
+
+
+def summary_table(results: Iterable[SearchResult]) -> pd.DataFrame:
+    """Test error, mean ± standard deviation over search seeds x training seeds, of searches that differ in their seed only.
+
+    One row per setting. Where a table has no single training seeds, their mean counts as one.
+
+    Raises:
+        ValueError: a result has no benchmark entry.
+    """
+    settings: dict[tuple[object, ...], list[SearchResult]] = {}
+    for result in results:
+        c = result.config
+        key = (c.dataset, c.proxy, c.scoring, c.order, c.num_proposals, c.num_validations, c.batch_size)
+        settings.setdefault(key, []).append(result)
+    names = ("dataset", "proxy", "scoring", "order", "N", "V", "batch")
+    return pd.DataFrame(
+        [
+            dict(zip(names, key, strict=True)) | {"seeds": len(group)} | _errors(group)
+            for key, group in sorted(settings.items(), key=lambda item: str(item[0]))
+        ]
+    )
+
+
+def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
+    known = [result.benchmark for result in group if result.benchmark]
+    if len(known) < len(group):
+        raise ValueError("a summary needs results with benchmark entries")
+    row = {}
+    for dataset in known[0]:
+        errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])
+        row[dataset] = f"{errors.mean():.2f}±{errors.std():.2f}"
+    return row
+
+
+def terminal_table(table: pd.DataFrame, title: str) -> Table:
+    """The table as rich prints it."""
+    rendered = Table(title=title, title_justify="left")
+    for column in table:
+        rendered.add_column(str(column), overflow="fold", justify="left" if table[column].dtype.kind in "OT" else "right")
+    for row in table.itertuples(index=False):
+        rendered.add_row(*(str(value) for value in row))
+    return rendered

@@ -1,0 +1,58 @@
+"""What a search space is."""
+
+from abc import ABC, abstractmethod
+
+from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.supernet import Supernet
+
+Stage = tuple[tuple[int, ...], ...]
+"""Lanes of edge indices. In each step of a stage every lane decides one edge, and the lanes share the step's minibatch."""
+
+
+class Space(ABC):
+    """A set of edges, the supernet that holds every candidate, and the networks it contains."""
+
+    name: str
+    edges: tuple[Edge, ...]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """In which groups edges are decided; by default all in one lane of one stage."""
+        return ((tuple(range(len(self.edges))),),)
+
+    @abstractmethod
+    def supernet(self, num_classes: int, seed: int) -> Supernet:
+        """The untrained supernet; equal seeds give equal weights."""
+
+    @abstractmethod
+    def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
+        """The untrained stand-alone network of `arch`; with the supernet's seed it has the supernet's weights.
+
+        Raises:
+            ValueError: `arch` belongs to another space, or keeps ops that this one does not offer.
+        """
+
+    @abstractmethod
+    def encode(self, arch: ArchSpec) -> str:
+        """The architecture as text, as the space's benchmark writes it."""
+
+    @abstractmethod
+    def decode(self, text: str) -> ArchSpec:
+        """The inverse of `encode`.
+
+        Raises:
+            UserError: `text` does not name an architecture of this space.
+        """
+
+    def single_path(self, arch: ArchSpec) -> tuple[Edge, ...]:
+        """The edges with only what `arch` keeps as candidates.
+
+        Raises:
+            ValueError: `arch` belongs to another space, or keeps ops that this one does not offer.
+        """
+        if arch.space != self.name or len(arch.kept) != len(self.edges):
+            raise ValueError(f"space {self.name!r} cannot build {arch}")
+        for edge, ops in zip(self.edges, arch.kept, strict=True):
+            if len(ops) != edge.keep or not set(ops) <= set(edge.candidates):
+                raise ValueError(f"edge {edge.name!r} keeps {edge.keep} of {', '.join(edge.candidates)}, got {ops}")
+        return tuple(Edge(edge.name, ops, edge.keep) for edge, ops in zip(self.edges, arch.kept, strict=True))

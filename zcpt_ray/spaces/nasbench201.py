@@ -1,0 +1,59 @@
+"""NAS-Bench-201 (Dong and Yang 2020): a cell of 4 nodes and 6 edges with 5 ops each, 15,625 architectures."""
+
+import re
+
+from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.errors import UserError
+from zcpt_ray.layers import Cell, Head, Layer, ResidualBlock, Stem
+from zcpt_ray.spaces.base import Space
+from zcpt_ray.supernet import Supernet, initialize
+
+OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+ENDS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""Source and target node of each edge."""
+
+
+class NASBench201(Space):
+    """Stem of C = 16 channels, three stages of N = 5 cells at C, 2C, 4C channels with residual blocks between, head."""
+
+    name = "nasbench201"
+
+    def __init__(self, channels: int = 16, cells_per_stage: int = 5, ops: tuple[str, ...] = OPS) -> None:
+        self.edges = tuple(Edge(f"{target}<-{source}", ops) for source, target in ENDS)
+        self.channels = channels
+        self.cells_per_stage = cells_per_stage
+
+    def supernet(self, num_classes: int, seed: int) -> Supernet:
+        return initialize(lambda: self._build(self.edges, num_classes), seed)
+
+    def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
+        edges = self.single_path(arch)
+        return initialize(lambda: self._build(edges, num_classes), seed)
+
+    def encode(self, arch: ArchSpec) -> str:
+        """`|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: per target node its ops, each with its source node."""
+        ops = [f"{kept[0]}~{source}|" for kept, (source, _) in zip(arch.kept, ENDS, strict=True)]
+        return f"|{ops[0]}+|{ops[1]}{ops[2]}+|{ops[3]}{ops[4]}{ops[5]}"
+
+    def decode(self, text: str) -> ArchSpec:
+        ops = re.findall(r"\|?([^|~+]+)~\d\|", text)
+        arch = ArchSpec(self.name, tuple((op,) for op in ops))
+        if len(ops) != len(self.edges) or not set(ops) <= set(OPS) or self.encode(arch) != text:
+            raise UserError(
+                f"not a NAS-Bench-201 architecture: {text!r}; expected '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' "
+                f"with ops of {', '.join(OPS)}"
+            )
+        return arch
+
+    def _build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+        wiring = {index: (edge, *ENDS[index]) for index, edge in enumerate(edges)}
+        layers: dict[str, Layer] = {"stem": Stem(3, self.channels)}
+        channels = self.channels
+        for stage in range(3):
+            if stage:
+                layers[f"cell{len(layers) - 1}"] = ResidualBlock(channels, 2 * channels)
+                channels *= 2
+            for _ in range(self.cells_per_stage):
+                layers[f"cell{len(layers) - 1}"] = Cell(wiring, channels)
+        layers["head"] = Head(channels)
+        return Supernet(edges, layers, channels, num_classes)

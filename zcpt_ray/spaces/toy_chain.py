@@ -1,0 +1,44 @@
+"""The toy supernet of appendix A.4: a chain of L mixed layers, to see how operation scoring changes with depth."""
+
+from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.errors import UserError
+from zcpt_ray.layers import Cell, Head, Layer, Stem
+from zcpt_ray.spaces.base import Space
+from zcpt_ray.supernet import Supernet, initialize
+
+OPS = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+
+class ToyChain(Space):
+    """Stem, `length` mixed layers of `channels` channels at full resolution, head."""
+
+    def __init__(self, length: int, channels: int = 16) -> None:
+        self.name = f"toy-chain-{length}"
+        self.edges = tuple(Edge(f"layer{index}", OPS) for index in range(length))
+        self.channels = channels
+
+    def supernet(self, num_classes: int, seed: int) -> Supernet:
+        return initialize(lambda: self._build(self.edges, num_classes), seed)
+
+    def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
+        edges = self.single_path(arch)
+        return initialize(lambda: self._build(edges, num_classes), seed)
+
+    def encode(self, arch: ArchSpec) -> str:
+        """`skip_connect>nor_conv_3x3>...`, input to output."""
+        return ">".join(ops[0] for ops in arch.kept)
+
+    def decode(self, text: str) -> ArchSpec:
+        ops = text.split(">")
+        if len(ops) != len(self.edges) or not set(ops) <= set(OPS):
+            raise UserError(
+                f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of {', '.join(OPS)} joined by '>'"
+            )
+        return ArchSpec(self.name, tuple((op,) for op in ops))
+
+    def _build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+        layers: dict[str, Layer] = {"stem": Stem(3, self.channels)}
+        for index, edge in enumerate(edges):
+            layers[f"cell{index}"] = Cell({index: (edge, 0, 1)}, self.channels)
+        layers["head"] = Head(self.channels)
+        return Supernet(edges, layers, self.channels, num_classes)

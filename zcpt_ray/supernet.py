@@ -1,0 +1,132 @@
+"""Supernets: the plain one that any proxy can score, and the folded one that counts ReLU codes fast.
+
+A supernet is a chain of layers; edge weights (`PartialArch.edge_weights`) say how a layer mixes its candidate ops.
+`MaskedSupernet` shows one partly decided architecture as an ordinary `nn.Module`. `Supernet.relu_sites` walks many of them at
+once in eval mode: layers are folded (BN into convs, the ops of an edge into one kernel, the convs that read one node into
+one), and what several architectures have in common up to some layer is computed once.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zcpt_ray.arch import Edge, PartialArch
+from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode
+from zcpt_ray.seeding import derive_seed
+
+CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+"""Bytes of a layer's input that are processed at a time: on a CPU what the caches hold, on a GPU what keeps it busy."""
+
+
+@dataclass(frozen=True)
+class ReluSite(ReluCode):
+    """A `ReluCode` and the architectures, as indices into what `Supernet.relu_sites` was given, that share it."""
+
+    archs: tuple[int, ...] = ()
+
+
+class Supernet(nn.Module):
+    """A chain of layers and a linear classifier over the last one's features.
+
+    A finished network is a supernet whose edges offer only what they keep.
+    """
+
+    def __init__(self, edges: tuple[Edge, ...], layers: dict[str, Layer], features: int, num_classes: int) -> None:
+        super().__init__()
+        self.edges = edges
+        self.layers = list(layers.values())
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.classifier = nn.Linear(features, num_classes)
+
+    def forward(self, images: Tensor, weights: EdgeWeights | None = None) -> Tensor:
+        """[B, 3, H, W] -> logits [B, num_classes]. Without `weights` every op counts fully: meant for finished networks."""
+        if weights is None:
+            weights = tuple((1.0,) * len(edge.candidates) for edge in self.edges)
+        for layer in self.layers:
+            images = layer(images, weights)
+        logits: Tensor = self.classifier(images)
+        return logits
+
+    def relu_sites(self, archs: Sequence[PartialArch], images: Tensor) -> Iterator[ReluSite]:
+        """Every tensor that ReLUs read, for each of `archs`, in eval mode (running statistics in BN) on `images` [B, 3, H, W].
+
+        The network itself is not changed. Memory: the layer inputs of one path through the tree of distinct prefixes.
+        """
+        weights = [arch.edge_weights() for arch in archs]
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                foldings = [layer.folding() for layer in self.layers]
+            x = images.contiguous(memory_format=torch.channels_last)
+            yield from self._walk(foldings, tuple(range(len(archs))), weights, x)
+        finally:
+            self.train(training)
+
+    def _walk(
+        self, foldings: list[Callable[[EdgeWeights], Folded]], archs: tuple[int, ...], weights: list[EdgeWeights], x: Tensor
+    ) -> Iterator[ReluSite]:
+        """Depth first from the layer that `foldings` starts with, for `archs`, which are alike up to there."""
+        if not foldings:
+            return
+        layer = self.layers[-len(foldings)]
+        groups = defaultdict(list)
+        for index in archs:
+            groups[layer.key(weights[index])].append(index)
+        for members in groups.values():
+            out, codes = _run_in_chunks(foldings[0], weights[members[0]], x)
+            for code in codes:
+                yield ReluSite(code.code, code.relus, code.blocks, code.silent, tuple(members))
+            yield from self._walk(foldings[1:], tuple(members), weights, out)
+
+
+class MaskedSupernet(nn.Module):
+    """One partly decided architecture of a supernet, as an ordinary network: images [B, 3, H, W] -> logits [B, classes]."""
+
+    def __init__(self, supernet: Supernet, arch: PartialArch) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.weights = arch.edge_weights()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.supernet(images, self.weights)
+        return logits
+
+
+def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
+    """The network that `build` describes, with torch's default initialisation drawn per parameter name.
+
+    A parameter's value depends on `seed` and its name only: networks of one space share the weights of what they share.
+    Torch's global random state is neither read nor changed.
+    """
+    with torch.device("meta"):
+        net = build()
+    net.to_empty(device="cpu")
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            generator = torch.Generator().manual_seed(derive_seed(seed, name))
+            bound = 1 / (module.weight[0].numel() ** 0.5)
+            with torch.no_grad():
+                module.weight.uniform_(-bound, bound, generator=generator)
+                if module.bias is not None:
+                    module.bias.uniform_(-bound, bound, generator=generator)
+    return net
+
+
+@torch.no_grad()
+def _run_in_chunks(folding: Callable[[EdgeWeights], Folded], weights: EdgeWeights, x: Tensor) -> tuple[Tensor, list[ReluCode]]:
+    folded = folding(weights)
+    size = max(1, CHUNK_BYTES[x.device.type] // x[0].nbytes)
+    outputs, codes = zip(*(folded(chunk) for chunk in torch.split(x, size)), strict=True)
+    joined = [ReluCode(torch.cat([c.code for c in parts]), *_counts(parts[0])) for parts in zip(*codes, strict=True)]
+    return torch.cat(outputs), joined
+
+
+def _counts(code: ReluCode) -> tuple[int, int, int]:
+    return code.relus, code.blocks, code.silent
