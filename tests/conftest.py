@@ -1,0 +1,43 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zcpt_ray.data import Batch, ImageSet
+from zcpt_ray.spaces.nasbench201 import NASBench201
+
+torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`data` tests need the real tables, `gpu` tests a GPU."""
+    folder = os.environ.get("ZCPT_DATA")
+    for item in items:
+        if "data" in item.keywords and not (folder and (Path(folder) / "tables").is_dir()):
+            item.add_marker(pytest.mark.skip(reason="needs real tables: set ZCPT_DATA to a folder that has tables/"))
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """12 random images."""
+    random = np.random.default_rng(0)
+    images = torch.from_numpy(random.standard_normal((12, 3, 32, 32)).astype(np.float32))
+    return Batch(images, torch.from_numpy(random.integers(0, 10, 12)))
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    """40 random raw images of 3 classes."""
+    random = np.random.default_rng(1)
+    raw = random.integers(0, 256, (40, 3, 32, 32)).astype(np.uint8)
+    return ImageSet(raw, random.integers(0, 3, 40), 3, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), flip=True)
+
+
+@pytest.fixture
+def small_space() -> NASBench201:
+    """NAS-Bench-201 with narrow stages of one cell: everything the full one has, in milliseconds."""
+    return NASBench201(channels=4, cells_per_stage=1)

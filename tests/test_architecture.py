@@ -1,0 +1,69 @@
+"""Imports point one way, and Ray stays at the rim."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEVELS = (
+    {"errors"},
+    {"arch", "registry", "seeding"},
+    {"configs", "data", "ops"},
+    {"layers", "records", "benchmarks"},
+    {"supernet", "results"},
+    {"proxies", "spaces"},
+    {"orders", "scoring"},
+    {"search", "convert_nasbench201"},
+    {"distributed"},
+    {"cli"},
+)
+RAY = {"distributed", "jobs"}
+
+
+def component(path: Path) -> str:
+    """The module or package below zcpt_ray that a file belongs to; "jobs" for a job."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "jobs" if parts[0] == "jobs" else parts[1]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "zcpt_ray" else {node.module}
+    return names
+
+
+FILES = [
+    path
+    for folder in ("zcpt_ray", "jobs")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.parent.name + path.name != "zcpt_ray__init__.py"
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    level = {name: index for index, names in enumerate(LEVELS) for name in names} | {"jobs": len(LEVELS)}
+    own = component(path)
+    for name in imported(path):
+        if name.startswith("zcpt_ray."):
+            other = name.split(".")[1]
+            assert other == own or level[other] < level[own], f"{own} must not import {other}"
+        if name.split(".")[0] == "ray":
+            assert own in RAY, f"{own} must not import ray"
+
+
+def test_results_read_records_only() -> None:
+    ours = {name for name in imported(ROOT / "zcpt_ray/results.py") if name.startswith("zcpt_ray")}
+    assert ours == {"zcpt_ray.records"}
+
+
+def test_the_core_runs_without_ray() -> None:
+    code = "import sys; sys.modules['ray'] = None; import zcpt_ray.search, zcpt_ray.cli, zcpt_ray.results"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,87 @@
+"""Our scores against those of the paper's released code, on weights and images made by rule."""
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from zcpt_ray.arch import PartialArch
+from zcpt_ray.data import Batch
+from zcpt_ray.proxies import PROXIES, score_archs
+from zcpt_ray.spaces import SPACES
+from zcpt_ray.supernet import MaskedSupernet, Supernet
+
+pytestmark = pytest.mark.golden
+FOLDER = Path(os.environ.get("ZCPT_GOLDEN") or Path(__file__).parent / "golden")
+FILES = sorted(path for path in FOLDER.glob("*.json") if path.name == "nasbench201.json")
+READINGS = {"nwot": "relu", "nwot-released": "relu_and_blocks"}
+SPACE = SPACES["nasbench201"]
+
+
+class Case:
+    """One golden file with the rule that its weights and images follow."""
+
+    def __init__(self, path: Path) -> None:
+        self.values = json.loads(path.read_text())
+        count = self.values["batch_size"]
+        images = self.normal("images", (count, 3, 32, 32))
+        self.batch = Batch(images, torch.from_numpy(self.random("labels").randint(0, 10, count)))
+
+    def random(self, name: str) -> np.random.RandomState:
+        return np.random.RandomState(zlib.crc32((self.values["salt"] + name).encode()))
+
+    def normal(self, name: str, shape: tuple[int, ...], scale: float = 1.0) -> torch.Tensor:
+        return torch.from_numpy((self.random(name).standard_normal(shape) * scale).astype(np.float32))
+
+    def fill(self, net: Supernet) -> Supernet:
+        for name, module in net.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                shape = tuple(module.weight.shape)
+                module.weight.data = self.normal(name, shape, np.sqrt(2 / np.prod(shape[1:])))
+                if module.bias is not None:
+                    module.bias.data.zero_()
+        return net
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem, scope="module")
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
+
+
+def test_there_are_golden_files() -> None:
+    assert FILES, f"no nasbench201.json in {FOLDER}"
+
+
+@pytest.mark.parametrize("proxy", READINGS)
+@pytest.mark.parametrize("part", ["all_open", "partial"])
+def test_supernets(case: Case, proxy: str, part: str) -> None:
+    values = case.values[part]
+    names = [edge.name for edge in SPACE.edges]
+    arch = PartialArch.all_open(SPACE.edges)
+    for edge, op in values.get("decided", {}).items():
+        arch = arch.discretize(names.index(edge), (op,))
+    expected = {arch: values["full"]}
+    for edge, ops in values["perturbed"].items():
+        expected |= {arch.perturb(names.index(edge), op): value for op, value in ops.items()}
+    wanted = [value[READINGS[proxy]] for value in expected.values()]
+    supernet = case.fill(SPACE.supernet(10, seed=0))
+    batched = score_archs(PROXIES[proxy], supernet, list(expected), case.batch)
+    plain = [PROXIES[proxy].score(MaskedSupernet(supernet, each), case.batch) for each in expected]
+    np.testing.assert_allclose(batched, wanted, rtol=1e-4)
+    np.testing.assert_allclose(plain, wanted, rtol=1e-4)
+    np.testing.assert_allclose(batched, plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("proxy", READINGS)
+def test_networks(case: Case, proxy: str) -> None:
+    for text, values in case.values["networks"].items():
+        network = case.fill(SPACE.network(SPACE.decode(text), 10, seed=0))
+        arch = PartialArch(network.edges, tuple(edge.candidates for edge in network.edges))
+        wanted = pytest.approx(values["nwot"][READINGS[proxy]], rel=1e-4)
+        assert PROXIES[proxy].score(network, case.batch) == wanted
+        assert score_archs(PROXIES[proxy], network, [arch], case.batch)[0] == wanted

@@ -1,0 +1,46 @@
+import pytest
+import torch
+from torch import nn
+
+from zcpt_ray.ops import OPS, ReLUConvBN, box_sum_3x3, weighted_sum
+
+
+def randomized(op: nn.Module) -> nn.Module:
+    """In eval mode, with the statistics of a trained batch norm."""
+    for module in op.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
+                tensor.data.uniform_(0.5, 1.5)
+    return op.eval()
+
+
+def apply(form, x: torch.Tensor) -> torch.Tensor:
+    box, inverse_count = box_sum_3x3(x)
+    out = form.skip * x + form.pool * box * inverse_count
+    if form.kernel is not None:
+        out = out + nn.functional.conv2d(x.relu(), form.kernel, form.bias, padding=form.kernel.shape[-1] // 2)
+    return out
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_the_linear_form_is_the_op(name: str) -> None:
+    op = randomized(OPS[name](4))
+    x = torch.randn(2, 4, 6, 5)
+    torch.testing.assert_close(apply(op.linear_form(), x), op(x))
+
+
+def test_a_weighted_sum_is_the_sum_of_the_ops() -> None:
+    ops = [randomized(make(4)) for make in OPS.values()]
+    weights = [0.1, 0.2, 0.3, 0.4, 0.5]
+    x = torch.randn(2, 4, 6, 5)
+    form = weighted_sum((op.linear_form() for op in ops), weights)
+    torch.testing.assert_close(apply(form, x), sum(w * op(x) for w, op in zip(weights, ops, strict=True)))
+    assert form.relus == 2
+    assert weighted_sum((op.linear_form() for op in ops), [1, 1, 0, 1, 1]).relus == 1
+    assert weighted_sum((op.linear_form() for op in ops), [1, 1, 1, 0, 1]).kernel.shape[-1] == 1
+
+
+def test_an_inactive_op_runs_on_zeros() -> None:
+    op = randomized(ReLUConvBN(4, 4, 3))
+    x = torch.randn(2, 4, 6, 5)
+    torch.testing.assert_close(op(x, active=False), op(torch.zeros_like(x)))

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from zcpt_ray import supernet as supernet_module
+from zcpt_ray.arch import PartialArch
+from zcpt_ray.data import Batch
+from zcpt_ray.proxies import PROXIES, score_archs
+from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces.nasbench201 import NASBench201
+from zcpt_ray.spaces.toy_chain import ToyChain
+from zcpt_ray.supernet import MaskedSupernet, initialize
+
+SMALL = {"nasbench201": NASBench201(channels=4, cells_per_stage=1), "toy-chain": ToyChain(3, channels=4)}
+
+
+def batch_of(count: int) -> Batch:
+    images = torch.from_numpy(np.random.default_rng(count).standard_normal((count, 3, 32, 32)).astype(np.float32))
+    return Batch(images, torch.zeros(count, dtype=torch.int64))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(sorted(SMALL)), st.sampled_from(sorted(PROXIES)), st.data())
+def test_batched_scores_are_the_plain_ones(space_name: str, proxy_name: str, data: st.DataObject) -> None:
+    """On any partly decided architecture, with batch norms as training leaves them."""
+    space, proxy = SMALL[space_name], PROXIES[proxy_name]
+    net = space.supernet(10, seed=1)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.3, 0.3)
+            module.running_var.uniform_(0.5, 1.5)
+    arch = PartialArch.all_open(space.edges)
+    for index, edge in enumerate(space.edges):
+        op = data.draw(st.sampled_from((None, *edge.candidates)))
+        arch = arch if op is None else arch.discretize(index, (op,))
+    archs = [arch, *(arch.perturb(edge, op) for edge in arch.open_edges for op in space.edges[edge].candidates)]
+    batch = batch_of(9)
+    plain = [proxy.score(MaskedSupernet(net, each), batch) for each in archs]
+    batched = score_archs(proxy, net, archs, batch)
+    known = np.isfinite(plain)  # a network cut in two may give every image the same code
+    np.testing.assert_allclose(np.asarray(batched)[known], np.asarray(plain)[known], rtol=1e-5)
+    assert np.argmin(batched) == np.argmin(plain)
+
+
+def test_removing_none_changes_nothing(batch: Batch) -> None:
+    space = SMALL["nasbench201"]
+    arch = PartialArch.all_open(space.edges)
+    archs = [arch, *(arch.perturb(edge, "none") for edge in arch.open_edges)]
+    assert len(set(score_archs(PROXIES["nwot"], space.supernet(10, 0), archs, batch))) == 1
+
+
+def test_what_architectures_share_is_computed_once(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+    """In a chain of 3, removing an op of the last layer leaves stem and 2 layers shared: 3 + (4 variants x layer and head)."""
+    calls = []
+    run = supernet_module._run_in_chunks
+    monkeypatch.setattr(supernet_module, "_run_in_chunks", lambda *args: calls.append(1) or run(*args))
+    space = SMALL["toy-chain"]
+    arch = PartialArch.all_open(space.edges)
+    list(space.supernet(10, 0).relu_sites([arch.perturb(2, op) for op in space.edges[2].candidates], batch.images))
+    assert len(calls) == 3 + 4 * 2
+
+
+def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+    space = SMALL["nasbench201"]
+    net, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
+    whole = score_archs(PROXIES["nwot"], net, [arch], batch)
+    monkeypatch.setitem(supernet_module.CHUNK_BYTES, "cpu", 5 * batch.images[0].nbytes)
+    assert score_archs(PROXIES["nwot"], net, [arch], batch) == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_network_has_the_weights_of_its_supernet() -> None:
+    space = SMALL["nasbench201"]
+    text = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+    supernet, network = space.supernet(10, seed=3), space.network(space.decode(text), 10, seed=3)
+    shared = supernet.state_dict()
+    assert all(torch.equal(tensor, shared[name]) for name, tensor in network.state_dict().items())
+
+
+def test_initialize_draws_by_seed_and_leaves_torch_alone() -> None:
+    space = SMALL["nasbench201"]
+    state = torch.get_rng_state()
+    one, same, other = (space.supernet(10, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["stem.conv.weight"], other["stem.conv.weight"])
+
+
+def test_initialize_is_torchs_default() -> None:
+    """Uniform on ±1/sqrt(fan_in), for convolutions and linear layers."""
+    net = initialize(lambda: SPACES["nasbench201"]._build(SPACES["nasbench201"].edges, 10), seed=0)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            bound = module.weight[0].numel() ** -0.5
+            assert 0.9 * bound < module.weight.abs().max() <= bound
+    assert all(tensor.isfinite().all() for tensor in net.state_dict().values())
