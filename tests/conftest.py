@@ -8,8 +8,6 @@ import torch
 from zcpt_ray.data import Batch, ImageSet
 from zcpt_ray.spaces.nasbench201 import NASBench201
 
-torch.set_num_threads(2)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`data` tests need the real tables, `gpu` tests a GPU."""

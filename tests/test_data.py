@@ -1,0 +1,187 @@
+import io
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from zcpt_ray.data import DATASETS, ImageSet, crop_and_flip, draw_minibatch, read_image_parquet, search_half
+from zcpt_ray.errors import UserError
+
+
+def encoded(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shard(path: Path, images: list[bytes], labels: list[int], label: str = "label") -> Path:
+    struct = [{"bytes": content, "path": f"{row}.png"} for row, content in enumerate(images)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"img": struct, label: labels}), path)
+    return path
+
+
+def archive(path: Path, members: dict[str, object]) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            data = pickle.dumps(content, protocol=2)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def test_digits_are_always_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    train, test = (DATASETS["digits"].load(split) for split in ("train", "test"))
+    assert len(train) + len(test) == 1797
+    assert train.images.shape[1:] == (3, 32, 32)
+    assert set(train.labels) == set(test.labels) == set(range(10))
+    scaled = train.images / 255
+    assert scaled.mean() == pytest.approx(train.mean[0], abs=0.005)
+    assert scaled.std() == pytest.approx(train.std[0], abs=0.005)
+
+
+def test_the_search_half_is_half_and_fixed() -> None:
+    one, two = (search_half(DATASETS["digits"]) for _ in range(2))
+    assert len(one) == len(DATASETS["digits"].load("train")) // 2
+    assert np.array_equal(one.images, two.images)
+
+
+def test_minibatches_depend_on_their_seed_only(images: ImageSet) -> None:
+    one, same, other = (draw_minibatch(images, 16, seed) for seed in (5, 5, 6))
+    assert torch.equal(one.images, same.images)
+    assert torch.equal(one.labels, same.labels)
+    assert not torch.equal(one.images, other.images)
+    assert one.images.shape == (16, 3, 32, 32)
+    assert one.images.dtype == torch.float32
+    assert one.labels.dtype == torch.int64
+
+
+def test_a_minibatch_repeats_no_image_and_is_normalised(images: ImageSet) -> None:
+    flat = ImageSet(np.arange(40, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 3, 32, 32), np.uint8), *_rest(images))
+    batch = draw_minibatch(flat, 40, seed=0)
+    centre = batch.images[:, :, 16, 16] * torch.tensor(images.std) + torch.tensor(images.mean)
+    assert sorted((centre[:, 0] * 255).round().int().tolist()) == list(range(40))
+
+
+def _rest(images: ImageSet) -> tuple[object, ...]:
+    return images.labels, images.num_classes, images.mean, images.std, images.flip
+
+
+def test_crop_and_flip_against_a_loop(images: ImageSet) -> None:
+    """Every output is some crop of the padded image, as it is or mirrored, and all kinds occur."""
+    out = crop_and_flip(images.images, np.random.default_rng(0), flip=True)
+    seen = set()
+    for raw, got in zip(images.images, out, strict=True):
+        padded = np.pad(raw, ((0, 0), (4, 4), (4, 4)))
+        crops = {(y, x): padded[:, y : y + 32, x : x + 32] for y in range(9) for x in range(9)}
+        matches = [
+            (*at, f) for at, crop in crops.items() for f in (False, True) if np.array_equal(crop[..., ::-1] if f else crop, got)
+        ]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert {flipped for _, _, flipped in seen} == {False, True}
+    assert len({y for y, _, _ in seen}) > 5
+    assert len({x for _, x, _ in seen}) > 5
+    unflipped = crop_and_flip(images.images, np.random.default_rng(0), flip=False, pad=0)
+    assert np.array_equal(unflipped, images.images)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_from_parquet_shards(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    label = "fine_label" if name == "cifar100" else "label"
+    for part in range(2):
+        chosen = slice(20 * part, 20 * part + 20)
+        rows = [encoded(image) for image in images.images[chosen]]
+        shard(tmp_path / name / "data" / f"train-0000{part}-of-00002.parquet", rows, images.labels[chosen].tolist(), label)
+    loaded = DATASETS[name].load("train")
+    assert np.array_equal(loaded.images, images.images)
+    assert np.array_equal(loaded.labels, images.labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "members", "label"),
+    [
+        ("cifar10", "cifar-10-python.tar.gz", ["cifar-10-batches-py/data_batch_1", "cifar-10-batches-py/data_batch_2"], b"labels"),
+        ("cifar100", "cifar-100-python.tar.gz", ["cifar-100-python/train"], b"fine_labels"),
+    ],
+)
+def test_cifar_from_the_original_archive(name, file, members, label, monkeypatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    parts = np.array_split(np.arange(40), len(members))
+    content = {
+        m: {b"data": images.images[p].reshape(-1, 3072), label: images.labels[p].tolist()}
+        for m, p in zip(members, parts, strict=True)
+    }
+    archive(tmp_path / file, content)
+    loaded = DATASETS[name].load("train")
+    assert np.array_equal(loaded.images, images.images)
+    assert np.array_equal(loaded.labels, images.labels)
+    with pytest.raises(UserError, match="no file called test"):
+        DATASETS[name].load("test")
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_an_archive_cannot_run_code(monkeypatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    archive(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": Evil()})
+    with pytest.raises(UserError, match="print is not allowed in a data file"):
+        DATASETS["cifar10"].load("train")
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_a_truncated_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    path = tmp_path / "cifar-10-python.tar.gz"
+    archive(path, {"data_batch_1": {b"data": images.images.reshape(-1, 3072), b"labels": images.labels.tolist()}})
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cannot read .*cifar-10-python"):
+        DATASETS["cifar10"].load("train")
+
+
+def test_missing_data_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="no cifar10 data: expected"):
+        DATASETS["cifar10"].load("train")
+
+
+def test_bad_parquet_files(tmp_path: Path, images: ImageSet) -> None:
+    rows = [encoded(image) for image in images.images[:5]]
+    path = shard(tmp_path / "x.parquet", rows, [0] * 5)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"cannot read .*x\.parquet"):
+        read_image_parquet(path)
+    with pytest.raises(UserError, match="row 3: not an image"):
+        read_image_parquet(shard(path, [*rows[:3], b"garbage", rows[4]], [0] * 5))
+    with pytest.raises(UserError, match="row 1: image of"):
+        read_image_parquet(shard(path, [rows[0], encoded(images.images[0][:, :16])], [0] * 2))
+    with pytest.raises(UserError, match="needs an image column and a column label"):
+        read_image_parquet(shard(path, rows, [0] * 5, label="class"))
+
+
+def test_labels_outside_the_classes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    shard(tmp_path / "cifar10" / "train.parquet", [encoded(image) for image in images.images[:3]], [0, 1, 10])
+    with pytest.raises(UserError, match=r"labels must lie in 0\.\.9"):
+        DATASETS["cifar10"].load("train")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_real_cifar(name: str) -> None:
+    loaded = DATASETS[name].load("test")
+    scaled = loaded.images / 255
+    np.testing.assert_allclose(scaled.mean((0, 2, 3)), loaded.mean, atol=0.02)
+    np.testing.assert_allclose(scaled.std((0, 2, 3)), loaded.std, atol=0.02)
+    assert len(set(loaded.labels)) == loaded.num_classes

@@ -1,0 +1,64 @@
+import itertools
+
+import pytest
+import torch
+
+from zcpt_ray.arch import ArchSpec
+from zcpt_ray.benchmarks import load_benchmark
+from zcpt_ray.data import Batch
+from zcpt_ray.errors import UserError
+from zcpt_ray.spaces import SPACES, Space
+
+by_name = pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+
+
+@by_name
+def test_a_space_keeps_its_contract(space: Space, batch: Batch) -> None:
+    assert SPACES[space.name] is space
+    assert sorted(edge for stage in space.stages for lane in stage for edge in lane) == list(range(len(space.edges)))
+    first = ArchSpec(space.name, tuple(edge.candidates[-edge.keep :] for edge in space.edges))
+    assert space.decode(space.encode(first)) == first
+    assert space.network(first, 7, seed=0).eval()(batch.images).shape == (12, 7)
+    with pytest.raises(UserError, match="not a"):
+        space.decode("nonsense")
+    with pytest.raises(ValueError, match="cannot build"):
+        space.network(ArchSpec("other", first.kept), 10, seed=0)
+    with pytest.raises(ValueError, match="keeps 1 of"):
+        space.network(ArchSpec(space.name, (("no_such_op",), *first.kept[1:])), 10, seed=0)
+
+
+def test_all_of_nasbench201_round_trips() -> None:
+    space = SPACES["nasbench201"]
+    archs = [
+        ArchSpec(space.name, tuple((op,) for op in ops)) for ops in itertools.product(*(edge.candidates for edge in space.edges))
+    ]
+    texts = [space.encode(arch) for arch in archs]
+    assert len(set(texts)) == 15_625
+    assert [space.decode(text) for text in texts] == archs
+    assert texts[0] == "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+
+
+@pytest.mark.parametrize(
+    "text", ["|none~0|+|none~0|none~1|+|none~0|none~1|none~1|", "|none~0|+|none~0|none~1|+|none~0|none~1|max~2|"]
+)
+def test_near_misses_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a NAS-Bench-201 architecture"):
+        SPACES["nasbench201"].decode(text)
+
+
+def count(net: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_parameters_of_a_known_network() -> None:
+    """0.372346 M for CIFAR-10 in the benchmark."""
+    text = "|nor_conv_1x1~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
+    space = SPACES["nasbench201"]
+    assert count(space.network(space.decode(text), 10, seed=0)) == 372_346
+
+
+@pytest.mark.data
+def test_parameters_of_a_sample_of_the_benchmark() -> None:
+    space, benchmark = SPACES["nasbench201"], load_benchmark("nasbench201")
+    for arch, row in benchmark.table.sample(15, random_state=0).iterrows():
+        assert count(space.network(space.decode(arch), 100, seed=0)) == row["params_cifar100"]
