@@ -1,5 +1,8 @@
 """The one exception of the package that is meant for the person at the keyboard."""
 
 
-class UserError(ValueError):
-    """Bad input, in one line that says what was given and what is allowed. Jobs print it without a traceback and exit with 2."""
+class UserError(Exception):
+    """Bad input, in one line that says what was given and what is allowed. Jobs print it without a traceback and exit with 2.
+
+    No `ValueError`: the command-line parser would catch that and wrap it in a page of help.
+    """

@@ -1,0 +1,123 @@
+"""What a person at the keyboard meets: flags, tables, and one line and exit code 2 for bad input."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zcpt_ray import benchmarks
+from zcpt_ray.cli import main
+from zcpt_ray.configs import SearchConfig
+
+SMALL = ("--local", "--space", "toy-chain-1", "--num-proposals", "1", "--num-validations", "1", "--batch-size", "8")
+
+
+@pytest.fixture(autouse=True)
+def empty_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    benchmarks.load_benchmark.cache_clear()
+    folder = tmp_path / "data"
+    monkeypatch.setenv("ZCPT_DATA", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["search", *flags])
+    main("A search.", SearchConfig())
+
+
+def test_a_search_ends_in_a_table_and_files(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    call(monkeypatch, *SMALL, "--out", "run")
+    printed = capsys.readouterr().out
+    result = json.loads(Path("run/result.json").read_text())
+    assert "Candidates, best first" in printed
+    assert f"Best: {result['best']['arch']}" in printed
+    assert result["benchmark"] is None
+    assert result["config"]["space"] == "toy-chain-1"
+    assert sorted(path.name for path in Path("run").iterdir()) == [
+        "candidates.parquet",
+        "config.json",
+        "proposals",
+        "result.json",
+        "validations",
+    ]
+    before = os.stat("run/candidates.parquet").st_mtime_ns
+    call(monkeypatch, *SMALL, "--out", "run")
+    assert "This search is finished" in capsys.readouterr().out
+    assert os.stat("run/candidates.parquet").st_mtime_ns >= before
+
+
+def test_a_run_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(monkeypatch, *SMALL)
+    call(monkeypatch, *SMALL, "--seed", "1")
+    assert len(list(Path("runs").glob("toy-chain-1-digits-*/result.json"))) == 2
+
+
+def test_the_benchmark_entry(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_data_directory: Path
+) -> None:
+    """Without a table the search says how to get one; with one, the same command adds what the table knows."""
+    flags = ("--local", "--smoke", "--num-validations", "1", "--out", "run")
+    call(monkeypatch, *flags)
+    assert "python -m zcpt_ray.convert_nasbench201 FILE" in capsys.readouterr().out
+    arch = json.loads(Path("run/result.json").read_text())["best"]["arch"]
+    row = {"arch": arch} | {f"{d}_test": 90.0 for d in benchmarks.DATASETS}
+    row |= {f"{kind}_{d}": 10**6 for kind in ("params", "flops") for d in benchmarks.DATASETS}
+    (empty_data_directory / "tables").mkdir(parents=True)
+    pd.DataFrame([row]).to_parquet(empty_data_directory / "tables" / "nasbench201.parquet")
+    benchmarks.load_benchmark.cache_clear()
+    call(monkeypatch, *flags)
+    assert "The best candidate, trained" in capsys.readouterr().out
+    assert json.loads(Path("run/result.json").read_text())["benchmark"]["cifar100"]["error"] == 10.0
+
+
+def test_help_lists_every_field_and_every_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "--help")
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0
+    for flag in ("--space", "--dataset", "--proxy", "--order", "--num-proposals", "--batch-size", "--seed", "--device", "--smoke"):
+        assert flag in printed
+    for name in ("toy-chain-8", "cifar100", "nwot-released", "disc-zc", "global-edge-once"):
+        assert name in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--space", "mars"), "unknown space 'mars'; choose from nasbench201"),
+        (("--proxy", "magic"), "unknown proxy 'magic'; choose from nwot, nwot-released"),
+        (("--order", "none"), "unknown order 'none'; choose from fixed, random"),
+        (("--dataset", "mnist"), "unknown dataset 'mnist'; choose from digits, cifar10, cifar100"),
+        (("--dataset", "cifar10"), "no cifar10 data: expected"),
+        (("--num-proposals", "0"), "num_proposals must be at least 1, got 0"),
+        (("--num-validations", "-3"), "num_validations must be at least 0, got -3"),
+        (("--batch-size", "100000"), "batch_size 100000 is more than"),
+        (("--out", "/proc/nothing/here"), "cannot write to the run directory"),
+    ],
+)
+def test_bad_input_is_one_line(
+    flags: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, *SMALL, *flags)
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line.strip()]
+    assert stop.value.code == 2
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in printed.err + printed.out
+
+
+def test_a_bad_table_is_found_before_the_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_data_directory: Path
+) -> None:
+    (empty_data_directory / "tables").mkdir(parents=True)
+    (empty_data_directory / "tables" / "nasbench201.parquet").write_bytes(b"PAR1 truncated")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "--local", "--smoke", "--out", "run")
+    assert "nasbench201.parquet" in capsys.readouterr().err
+    assert not list(Path("run/proposals").iterdir())

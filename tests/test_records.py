@@ -1,0 +1,112 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zcpt_ray.configs import SearchConfig, run_id
+from zcpt_ray.errors import UserError
+from zcpt_ray.records import Decision, Proposal, RunStore, SearchResult, Validation
+
+CONFIG = SearchConfig(num_proposals=3, num_validations=12)
+
+
+def proposal(index: int, arch: str) -> Proposal:
+    return Proposal(index, arch, (Decision(0, "e", ("a",), {"a": 1.5, "b": -2.0}),), num_evaluations=2, seconds=1.0)
+
+
+def filled(directory: Path | None = None) -> RunStore:
+    """Three proposals of two candidates; y scores 2 a minibatch, x scores 1."""
+    store = RunStore(CONFIG, directory)
+    for index, arch in enumerate("xyx"):
+        store.add_proposal(proposal(index, arch))
+    for arch, minibatches in store.missing_slices():
+        store.add_validation(Validation(arch, dict.fromkeys(minibatches, 2.0 if arch == "y" else 1.0), seconds=0.5))
+    return store
+
+
+def test_what_is_missing_shrinks_to_nothing() -> None:
+    store = RunStore(CONFIG)
+    assert store.missing_proposals() == [0, 1, 2]
+    assert store.missing_slices() == []
+    store.add_proposal(proposal(1, "x"))
+    assert store.missing_proposals() == [0, 2]
+    assert store.missing_slices() == [("x", range(0, 10)), ("x", range(10, 12))]
+    assert dataclasses.astuple(store.progress()) == (1, 3, 0, 12)
+    assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24)
+
+
+def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:
+    result = filled().result(wall=9.0)
+    assert [(c.arch, c.score, c.times_proposed, c.first_proposal) for c in result.candidates] == [("y", 24, 1, 1), ("x", 12, 2, 0)]
+    assert result.best is result.candidates[0]
+    assert result.num_evaluations == 3 * 2 + 24
+    assert result.seconds == {"propose": 3.0, "validate": 2.0, "wall": 9.0}
+    store = RunStore(dataclasses.replace(CONFIG, num_validations=0))
+    for index, arch in enumerate("yxx"):
+        store.add_proposal(proposal(index, arch))
+    assert store.result(wall=0.0).best.arch == "x"
+
+
+def test_a_run_directory_is_taken_up_again(tmp_path: Path) -> None:
+    first = filled(tmp_path / "run")
+    again = RunStore(CONFIG, tmp_path / "run")
+    assert again.proposals == first.proposals
+    assert again.validations == first.validations
+    assert again.result(1.0) == first.result(1.0)
+
+
+def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    store.add_proposal(proposal(0, "z"))
+    store.add_validation(Validation("x", dict.fromkeys(range(10), 99.0), 0.0))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
+    assert store.result(0.0).best.arch == "y"
+
+
+def test_a_result_is_saved_and_loaded(tmp_path: Path) -> None:
+    result = filled().result(wall=1.0)
+    result.save(tmp_path)
+    assert SearchResult.load(tmp_path) == result
+    assert pd.read_parquet(tmp_path / "candidates.parquet")["arch"].tolist() == ["y", "x"]
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert content["best"]["arch"] == "y"
+    assert {"config", "candidates", "num_evaluations", "seconds", "benchmark", "versions"} < content.keys()
+
+
+def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
+    RunStore(CONFIG, tmp_path / "run")
+    with pytest.raises(UserError, match=r"another configuration \(seed 0\)"):
+        RunStore(dataclasses.replace(CONFIG, seed=1), tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious.txt").write_text("x")
+    with pytest.raises(UserError, match="is no run directory"):
+        RunStore(CONFIG, tmp_path / "other")
+    with pytest.raises(UserError, match="cannot write to the run directory"):
+        RunStore(CONFIG, tmp_path / "other" / "precious.txt" / "run")
+
+
+@pytest.mark.parametrize("content", ["", '{"index": 0', '{"index": 0}', "[]"])
+def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "proposals" / "00001.json").write_text(content)
+    with pytest.raises(UserError, match=r"00001\.json is damaged .* delete it"):
+        RunStore(CONFIG, tmp_path)
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*result\.json"):
+        SearchResult.load(tmp_path)
+    (tmp_path / "result.json").write_text('{"config": {}}')
+    with pytest.raises(UserError, match="is not the result of a search"):
+        SearchResult.load(tmp_path)
+
+
+def test_a_run_is_named_by_its_whole_configuration() -> None:
+    changes = {"space": "x", "dataset": "x", "proxy": "x", "scoring": "x", "order": "x", "num_proposals": 7, "num_validations": 7}
+    changes |= {"batch_size": 7, "seed": 7, "device": "cpu"}
+    assert set(changes) == {field.name for field in dataclasses.fields(SearchConfig)}
+    names = {run_id(dataclasses.replace(SearchConfig(), **{key: value})) for key, value in changes.items()}
+    assert len(names | {run_id(SearchConfig())}) == len(changes) + 1

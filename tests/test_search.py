@@ -1,0 +1,142 @@
+import contextlib
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from zcpt_ray import proxies, search
+from zcpt_ray.configs import SearchConfig, smoke
+from zcpt_ray.data import ImageSet
+from zcpt_ray.errors import UserError
+from zcpt_ray.proxies import Proxy
+from zcpt_ray.records import Progress, RunStore
+from zcpt_ray.search import load_data, local_device, propose, resolve, run_search_locally, validate
+
+CONFIG = SearchConfig(space="toy-chain-2", num_proposals=3, num_validations=12, batch_size=8)
+
+
+def test_a_search_repeats_itself() -> None:
+    one, two = (run_search_locally(CONFIG, RunStore(CONFIG)) for _ in range(2))
+    assert dataclasses.replace(one, seconds={}) == dataclasses.replace(two, seconds={})
+    assert sum(candidate.times_proposed for candidate in one.candidates) == 3
+    assert one.num_evaluations == 3 * 2 * 4 + 12 * len(one.candidates)
+
+
+def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Interrupted at every point in turn, with nothing done twice."""
+
+    class InterruptError(Exception):
+        pass
+
+    done: list[Progress] = []
+
+    def stop_soon(progress: Progress) -> None:
+        if done and progress == done[-1]:
+            return
+        done.append(progress)
+        raise InterruptError
+
+    result = None
+    while result is None:
+        with contextlib.suppress(InterruptError):
+            result = run_search_locally(CONFIG, RunStore(CONFIG, tmp_path), stop_soon)
+    assert len(set(done)) == len(done) >= 6
+    whole = run_search_locally(CONFIG, RunStore(CONFIG))
+    assert dataclasses.replace(result, seconds={}) == dataclasses.replace(whole, seconds={})
+
+
+def test_proposals_share_weights_and_differ_in_minibatches(images: ImageSet) -> None:
+    one, same, other = (propose(CONFIG, images, index) for index in (0, 0, 1))
+    assert one.decisions == same.decisions
+    assert one.decisions != other.decisions
+    assert one.num_evaluations == 2 * 4
+
+
+@pytest.mark.parametrize("order", ["fixed", "random", "global-op-iter", "global-edge-once"])
+@pytest.mark.parametrize("scoring", ["zc-pt", "disc-zc"])
+def test_decisions_keep_the_best_op_of_their_edge(order: str, scoring: str, images: ImageSet) -> None:
+    config = dataclasses.replace(CONFIG, space="nasbench201", order=order, scoring=scoring)
+    proposal = propose(config, images, 0)
+    assert sorted(d.edge for d in proposal.decisions) == sorted(edge.name for edge in resolve(config).space.edges)
+    for decision in proposal.decisions:
+        assert decision.scores[decision.kept[0]] == max(decision.scores.values())
+    if order == "fixed":
+        assert [d.edge for d in proposal.decisions] == [edge.name for edge in resolve(config).space.edges]
+
+
+def test_validation_slices_add_up(images: ImageSet) -> None:
+    arch = "nor_conv_3x3>skip_connect"
+    whole = validate(CONFIG, images, arch, range(6)).scores
+    parts = validate(CONFIG, images, arch, range(0, 4)).scores | validate(CONFIG, images, arch, range(4, 6)).scores
+    assert whole == parts
+    assert len(set(whole.values())) == 6
+
+
+@pytest.mark.parametrize("field", ["space", "dataset", "proxy", "scoring", "order"])
+def test_unknown_names_list_the_known_ones(field: str) -> None:
+    with pytest.raises(UserError, match=f"unknown {field} 'nonsense'; choose from .+, "):
+        resolve(dataclasses.replace(CONFIG, **{field: "nonsense"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_proposals": 0}, "num_proposals must be at least 1, got 0"),
+        ({"num_validations": -1}, "num_validations must be at least 0, got -1"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"device": "tpu"}, "unknown device 'tpu'; choose from auto, cpu, cuda"),
+    ],
+)
+def test_numbers_out_of_range(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_a_batch_must_fit_the_data() -> None:
+    with pytest.raises(UserError, match="batch_size 5000 is more than the 719 images of digits's search half"):
+        load_data(dataclasses.replace(CONFIG, batch_size=5000))
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="'cuda' was asked for, but torch sees no GPU"):
+        local_device(dataclasses.replace(CONFIG, device="cuda"))
+    assert local_device(CONFIG) == "cpu"
+
+
+def test_nan_stops_the_search_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A proxy that breaks in the second proposal: the first one is on disk, and a mended proxy goes on from there."""
+    calls = []
+
+    def score(net: object, batch: object) -> float:
+        calls.append(net)
+        return math.nan if len(calls) == 12 else float(len(calls) % 5)
+
+    config = dataclasses.replace(CONFIG, proxy="breaking")
+    monkeypatch.setitem(proxies.PROXIES, "breaking", Proxy("breaking", score, "test"))
+    with pytest.raises(UserError, match="'breaking' gave NaN"):
+        run_search_locally(config, RunStore(config, tmp_path))
+    assert RunStore(config, tmp_path).missing_proposals() == [1, 2]
+    assert run_search_locally(config, RunStore(config, tmp_path)).best.score > 0
+
+
+def test_without_validation_the_most_proposed_wins() -> None:
+    config = dataclasses.replace(CONFIG, num_validations=0)
+    result = run_search_locally(config, RunStore(config))
+    assert result.best.times_proposed == max(c.times_proposed for c in result.candidates)
+    assert result.best.score == 0
+
+
+def test_smoke_is_a_small_search() -> None:
+    assert smoke(SearchConfig(order="fixed")) == SearchConfig(order="fixed", num_proposals=2, num_validations=3, batch_size=16)
+
+
+@pytest.mark.data
+def test_a_search_on_cifar10_finds_a_good_network() -> None:
+    from zcpt_ray.benchmarks import load_benchmark
+
+    config = SearchConfig(dataset="cifar10", num_proposals=1, num_validations=0, batch_size=64)
+    found = load_benchmark("nasbench201").query(run_search_locally(config, RunStore(config)).best.arch)
+    assert found["cifar10"]["rank"] < 3000
