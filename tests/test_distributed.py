@@ -1,0 +1,154 @@
+"""The search on Ray gives the local loop's result, whoever is killed meanwhile. Every kill here is a real SIGKILL."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.distributed import TaskResources, run_search, task_options
+from zcpt_ray.errors import UserError
+from zcpt_ray.records import RunStore, SearchResult
+from zcpt_ray.search import run_search_locally
+
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
+JOB = Path(__file__).parent.parent / "jobs" / "nb201_search.py"
+SMALL = SearchConfig(space="toy-chain-2", num_proposals=4, num_validations=25, batch_size=8)
+SLOW = SearchConfig(num_proposals=3, num_validations=40, batch_size=32)
+
+
+@pytest.fixture(params=[2])
+def cluster(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Ray on this machine, of its own, with as many CPUs as the parameter says."""
+    ray.init(address="local", num_cpus=request.param, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    yield request.param
+    ray.shutdown()
+
+
+def without_times(result: SearchResult) -> SearchResult:
+    return dataclasses.replace(result, seconds={})
+
+
+@cache
+def locally(config: SearchConfig) -> SearchResult:
+    return without_times(run_search_locally(config, RunStore(config)))
+
+
+def kill_when(title: str, ready: Callable[[], bool], killed: list[int]) -> threading.Thread:
+    """SIGKILL the first process whose title has `title` in it, once `ready`."""
+
+    def watch() -> None:
+        for _ in range(3000):
+            for process in psutil.process_iter(["cmdline"]):
+                if title in " ".join(process.info["cmdline"] or ()) and ready():
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+                    return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("cluster", [1, 2], indirect=True)
+def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Path) -> None:
+    seen = []
+    result = run_search(SMALL, tmp_path, report=seen.append)
+    assert without_times(result) == locally(SMALL)
+    assert seen[-1].proposals_done == 4
+    assert seen[-1].validations_done == seen[-1].validations_total
+
+
+@pytest.mark.parametrize("victim", ["ray::_propose", "ray::_validate", "ray::CandidatePool"])
+def test_a_killed_process_costs_time_only(victim: str, cluster: int, tmp_path: Path) -> None:
+    killed: list[int] = []
+    # The pool dies when it knows something, so that there is something to lose.
+    thread = kill_when(victim, lambda: "Pool" not in victim or any((tmp_path / "validations").glob("*.json")), killed)
+    result = run_search(SLOW, tmp_path)
+    thread.join(timeout=1)
+    assert len(killed) == 1
+    assert without_times(result) == locally(SLOW)
+
+
+def job(out: Path) -> list[str]:
+    flags = {"--batch-size": SLOW.batch_size, "--num-proposals": SLOW.num_proposals, "--num-validations": SLOW.num_validations}
+    return [sys.executable, str(JOB), "--out", str(out), *(str(part) for pair in flags.items() for part in pair)]
+
+
+def stored(out: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for name in ("proposals", "validations") for path in (out / name).glob("*.json")}
+
+
+def test_a_killed_driver_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    driver = subprocess.Popen(job(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any("validations" in path for path in stored(out)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    time.sleep(5)  # what the driver had started ends with it
+    kept = stored(out)
+    assert kept
+    assert not (out / "result.json").exists()
+    again = subprocess.run(job(out), capture_output=True, text=True, check=True)
+    assert "Best: " in again.stdout
+    after = stored(out)
+    assert {path: after[path] for path in kept} == kept  # nothing of it was done again
+    assert len(after) > len(kept)
+    found = without_times(SearchResult.load(out))
+    assert dataclasses.replace(found, benchmark=None) == locally(
+        dataclasses.replace(SLOW, **json.loads((out / "config.json").read_text()))
+    )
+
+
+def test_a_search_that_is_there_is_not_done_again(cluster: int, tmp_path: Path) -> None:
+    first = run_search(SMALL, tmp_path)
+    before = stored(tmp_path)
+    assert without_times(run_search(SMALL, tmp_path)) == without_times(first)
+    assert stored(tmp_path) == before
+
+
+def test_what_the_cluster_cannot_give_is_refused_at_once(cluster: int, tmp_path: Path) -> None:
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("this machine has a GPU")
+    assert task_options(SMALL, TaskResources()) == {"num_cpus": 1, "num_gpus": 0}
+    with pytest.raises(UserError, match="'cuda' was asked for, but the Ray cluster has no GPU"):
+        run_search(dataclasses.replace(SMALL, device="cuda"), tmp_path / "a")
+    with pytest.raises(UserError, match="asks for 64 CPUs, and the largest node of the cluster has 2"):
+        run_search(SMALL, tmp_path / "b", TaskResources(cpus=64))
+    with pytest.raises(UserError, match="at least 1 CPU"):
+        TaskResources(cpus=0)
+
+
+def test_a_task_that_fails_is_one_clear_error(cluster: int, tmp_path: Path) -> None:
+    """A proposal on disk that names no architecture: validating it fails on a worker, and the driver says why."""
+    config = dataclasses.replace(SMALL, num_proposals=1)
+    store = RunStore(config, tmp_path)
+    store.add_proposal(dataclasses.replace(next(iter(_one_proposal(config).values())), arch="nonsense"))
+    with pytest.raises(UserError, match="not a toy-chain-2 architecture: 'nonsense'"):
+        run_search(config, tmp_path)
+
+
+def _one_proposal(config: SearchConfig):
+    store = RunStore(config)
+    run_search_locally(config, store)
+    return store.proposals
+
+
+@pytest.mark.gpu
+def test_a_gpu_search_is_the_local_one(cluster: int, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, device="cuda")
+    assert without_times(run_search(config, tmp_path, TaskResources(gpus=0.5))) == locally(config)
