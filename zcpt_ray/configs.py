@@ -22,7 +22,7 @@ class SearchConfig:
     """Search space."""
     dataset: str = "digits"
     """Data set; its images give the minibatches."""
-    proxy: str = "nwot"
+    proxy: str = "nwot-released"
     """Zero-cost proxy S that scores supernets and networks."""
     scoring: str = "zc-pt"
     """Operation scoring function: what is asked of the proxy to rate an op."""
