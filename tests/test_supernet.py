@@ -90,7 +90,7 @@ def test_initialize_draws_by_seed_and_leaves_torch_alone() -> None:
 
 def test_initialize_is_torchs_default() -> None:
     """Uniform on ±1/sqrt(fan_in), for convolutions and linear layers."""
-    net = initialize(lambda: SPACES["nasbench201"]._build(SPACES["nasbench201"].edges, 10), seed=0)
+    net = initialize(lambda: SPACES["nasbench201"].build(SPACES["nasbench201"].edges, 10), seed=0)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             bound = module.weight[0].numel() ** -0.5

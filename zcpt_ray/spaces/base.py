@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from zcpt_ray.arch import ArchSpec, Edge
-from zcpt_ray.supernet import Supernet
+from zcpt_ray.supernet import Supernet, initialize
 
 Stage = tuple[tuple[int, ...], ...]
 """Lanes of edge indices. In each step of a stage every lane decides one edge, and the lanes share the step's minibatch."""
@@ -20,17 +20,22 @@ class Space(ABC):
         """In which groups edges are decided; by default all in one lane of one stage."""
         return ((tuple(range(len(self.edges))),),)
 
-    @abstractmethod
     def supernet(self, num_classes: int, seed: int) -> Supernet:
         """The untrained supernet; equal seeds give equal weights."""
+        return initialize(lambda: self.build(self.edges, num_classes), seed)
 
-    @abstractmethod
     def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
         """The untrained stand-alone network of `arch`; with the supernet's seed it has the supernet's weights.
 
         Raises:
             ValueError: `arch` belongs to another space, or keeps ops that this one does not offer.
         """
+        edges = self.single_path(arch)
+        return initialize(lambda: self.build(edges, num_classes), seed)
+
+    @abstractmethod
+    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+        """The network whose edges offer the candidates that `edges` say: all of them, or what an architecture keeps."""
 
     @abstractmethod
     def encode(self, arch: ArchSpec) -> str:

@@ -6,7 +6,7 @@ from zcpt_ray.arch import ArchSpec, Edge
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import Cell, Head, Layer, ResidualBlock, Stem
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.supernet import Supernet, initialize
+from zcpt_ray.supernet import Supernet
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 ENDS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -23,13 +23,6 @@ class NASBench201(Space):
         self.channels = channels
         self.cells_per_stage = cells_per_stage
 
-    def supernet(self, num_classes: int, seed: int) -> Supernet:
-        return initialize(lambda: self._build(self.edges, num_classes), seed)
-
-    def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
-        edges = self.single_path(arch)
-        return initialize(lambda: self._build(edges, num_classes), seed)
-
     def encode(self, arch: ArchSpec) -> str:
         """`|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: per target node its ops, each with its source node."""
         ops = [f"{kept[0]}~{source}|" for kept, (source, _) in zip(arch.kept, ENDS, strict=True)]
@@ -45,7 +38,7 @@ class NASBench201(Space):
             )
         return arch
 
-    def _build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         wiring = {index: (edge, *ENDS[index]) for index, edge in enumerate(edges)}
         layers: dict[str, Layer] = {"stem": Stem(3, self.channels)}
         channels = self.channels

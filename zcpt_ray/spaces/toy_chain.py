@@ -4,7 +4,7 @@ from zcpt_ray.arch import ArchSpec, Edge
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import Cell, Head, Layer, Stem
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.supernet import Supernet, initialize
+from zcpt_ray.supernet import Supernet
 
 OPS = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
@@ -16,13 +16,6 @@ class ToyChain(Space):
         self.name = f"toy-chain-{length}"
         self.edges = tuple(Edge(f"layer{index}", OPS) for index in range(length))
         self.channels = channels
-
-    def supernet(self, num_classes: int, seed: int) -> Supernet:
-        return initialize(lambda: self._build(self.edges, num_classes), seed)
-
-    def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
-        edges = self.single_path(arch)
-        return initialize(lambda: self._build(edges, num_classes), seed)
 
     def encode(self, arch: ArchSpec) -> str:
         """`skip_connect>nor_conv_3x3>...`, input to output."""
@@ -36,7 +29,7 @@ class ToyChain(Space):
             )
         return ArchSpec(self.name, tuple((op,) for op in ops))
 
-    def _build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         layers: dict[str, Layer] = {"stem": Stem(3, self.channels)}
         for index, edge in enumerate(edges):
             layers[f"cell{index}"] = Cell({index: (edge, 0, 1)}, self.channels)
