@@ -63,6 +63,9 @@ def main(description: str, defaults: SearchConfig) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def run(job: SearchJob, console: Console) -> SearchResult:

@@ -24,6 +24,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.records import Progress, Proposal, RunStore, SearchResult, Validation
 
 POLL_SECONDS = 0.5
+SETTLE_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,10 @@ def run_search(
     pool = CandidatePool.remote(  # type: ignore[attr-defined]
         config, str(directory.absolute()), options
     )
+    adding: list[Any] = []
     try:
         missing = ray.get(pool.missing_proposals.remote())
         waiting = [_propose.options(**options).remote(config, data, index) for index in missing]
-        adding: list[Any] = []
         while True:
             if waiting:
                 done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_SECONDS)
@@ -168,4 +169,6 @@ def run_search(
             raise error.cause from None
         raise
     finally:
+        if adding:  # whatever went wrong, proposals that are finished are kept
+            ray.wait(adding, num_returns=len(adding), timeout=SETTLE_SECONDS)
         ray.kill(pool)
