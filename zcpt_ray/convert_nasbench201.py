@@ -7,7 +7,9 @@ and numpy scalars are built, anything else is refused. The nas-bench-201 package
 twice over, is given one architecture's results at a time.
 """
 
+import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,11 @@ SPLITS = {
 }
 """Our (dataset, split) -> the benchmark's (dataset, set)."""
 
+_SCALAR = np.float64(0).__reduce__()[0]  # how numpy pickles a scalar
+
 TRUSTED: list[Any] = [
-    type(np.float64(0)).__reduce__(np.float64(0))[0],  # how numpy pickles a scalar
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2, when the official files were written
     np.dtype,
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")),
 ]
@@ -47,21 +52,21 @@ def convert(source: Path, target: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing, damaged, of another format, or asks for something that is not trusted.
     """
-    table = pd.DataFrame([_row(arch, results) for arch, results in _load(source)])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(target)
-    return table
-
-
-def _load(source: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(architecture, its results by training length) pairs."""
     try:
         with torch.serialization.safe_globals(TRUSTED):
             content = torch.load(source, map_location="cpu", weights_only=True)
-        return [(content["meta_archs"][index], results) for index, results in sorted(content["arch2infos"].items())]
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        rows = [_row(content["meta_archs"][index], results) for index, results in sorted(content["arch2infos"].items())]
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if isinstance(error, OSError | pickle.UnpicklingError) else repr(error)
         raise UserError(f"cannot read {source} as a NAS-Bench-201 file: {reason}") from error
+    if not rows:
+        raise UserError(f"{source} holds no architecture")
+    table = pd.DataFrame(rows)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.name}.tmp")
+    table.to_parquet(temporary)
+    os.replace(temporary, target)
+    return table
 
 
 def _row(arch: str, results: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +99,8 @@ def main(source: tyro.conf.Positional[Path], out: Path | None = None) -> None:
     try:
         table = convert(source, target)
     except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"{len(table)} architectures -> {target}")
 
 
