@@ -96,7 +96,7 @@ def test_help_lists_every_field_and_every_name(monkeypatch: pytest.MonkeyPatch, 
         (("--num-proposals", "0"), "num_proposals must be at least 1, got 0"),
         (("--num-validations", "-3"), "num_validations must be at least 0, got -3"),
         (("--batch-size", "100000"), "batch_size 100000 is more than"),
-        (("--out", "/proc/nothing/here"), "cannot write to the run directory"),
+        (("--out", "/proc/nothing/here"), "cannot use the run directory"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -84,8 +85,50 @@ def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "precious.txt").write_text("x")
     with pytest.raises(UserError, match="is no run directory"):
         RunStore(CONFIG, tmp_path / "other")
-    with pytest.raises(UserError, match="cannot write to the run directory"):
-        RunStore(CONFIG, tmp_path / "other" / "precious.txt" / "run")
+    for path in (tmp_path / "other" / "precious.txt", tmp_path / "other" / "precious.txt" / "run"):
+        with pytest.raises(UserError, match="cannot use the run directory"):
+            RunStore(CONFIG, path)
+    (tmp_path / "run" / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="is not the configuration of a search"):
+        RunStore(CONFIG, tmp_path / "run")
+    content = dataclasses.asdict(CONFIG) | {"colour": "red"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"another configuration \(colour 'red'\)"):
+        RunStore(CONFIG, tmp_path / "run")
+
+
+def test_a_kill_during_the_first_start_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "config.json.17.tmp").write_text("{")
+    RunStore(CONFIG, tmp_path)
+    (tmp_path / "proposals").rmdir()
+    RunStore(CONFIG, tmp_path)
+    assert (tmp_path / "proposals").is_dir()
+
+
+def test_what_belongs_to_no_proposal_is_left_out(tmp_path: Path) -> None:
+    """A deleted proposal came out otherwise the second time, and one has an index beyond N."""
+    store = filled(tmp_path)
+    store.add_proposal(proposal(7, "z"))
+    (tmp_path / "proposals" / "00001.json").unlink()
+    again = RunStore(CONFIG, tmp_path)
+    assert again.missing_proposals() == [1]
+    again.add_proposal(proposal(1, "x"))
+    progress = again.progress()
+    assert (progress.proposals_done, progress.validations_done, progress.validations_total) == (3, 12, 12)
+    assert [(c.arch, c.score) for c in again.result(0.0).candidates] == [("x", 12)]
+
+
+def test_infinite_scores_are_strict_json(tmp_path: Path) -> None:
+    store = RunStore(dataclasses.replace(CONFIG, num_proposals=1, num_validations=1), tmp_path)
+    store.add_proposal(Proposal(0, "x", (Decision(0, "e", ("a",), {"a": math.inf}),), num_evaluations=1, seconds=0.0))
+    store.add_validation(Validation("x", {0: -math.inf}, 0.0))
+    result = store.result(0.0)
+    result.save(tmp_path)
+    for path in tmp_path.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert SearchResult.load(tmp_path) == result
+    again = RunStore(store.config, tmp_path)
+    assert (again.proposals, again.validations) == (store.proposals, store.validations)
 
 
 @pytest.mark.parametrize("content", ["", '{"index": 0', '{"index": 0}', "[]"])
@@ -93,6 +136,17 @@ def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
     filled(tmp_path)
     (tmp_path / "proposals" / "00001.json").write_text(content)
     with pytest.raises(UserError, match=r"00001\.json is damaged .* delete it"):
+        RunStore(CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"arch": "x", "scores": {}, "seconds": 0}', '{"arch": "x", "scores": {"a": 1}, "seconds": 0}']
+)
+def test_damaged_scores_are_named(content: str, tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = next((tmp_path / "validations").iterdir())
+    path.write_text(content)
+    with pytest.raises(UserError, match=f"{path.name} is damaged"):
         RunStore(CONFIG, tmp_path)
 
 

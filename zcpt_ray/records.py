@@ -96,10 +96,10 @@ class SearchResult:
         raw = _read(directory / "result.json")
         try:
             raw["config"] = SearchConfig(**raw["config"])
-            raw["best"] = ScoredCandidate(**raw["best"])
-            raw["candidates"] = tuple(ScoredCandidate(**candidate) for candidate in raw["candidates"])
+            raw["best"] = _candidate(raw["best"])
+            raw["candidates"] = tuple(_candidate(candidate) for candidate in raw["candidates"])
             return cls(**raw)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{directory / 'result.json'} is not the result of a search: {error!r}") from error
 
 
@@ -162,9 +162,14 @@ class RunStore:
 
     def progress(self) -> Progress:
         """What is done, and what is known to be left."""
-        distinct = len({proposal.arch for proposal in self.proposals.values()})
-        done = sum(len(validation.scores) for validation in self.validations.values())
-        return Progress(len(self.proposals), self.config.num_proposals, done, distinct * self.config.num_validations)
+        archs = {proposal.arch for proposal in self.proposals.values()}
+        done = sum(len(validation.scores) for validation in self._valid())
+        return Progress(len(self.proposals), self.config.num_proposals, done, len(archs) * self.config.num_validations)
+
+    def _valid(self) -> list[Validation]:
+        """The validations of architectures that are proposed: a proposal that was deleted and came out otherwise leaves others."""
+        archs = {proposal.arch for proposal in self.proposals.values()}
+        return [validation for validation in self.validations.values() if validation.arch in archs]
 
     def result(self, wall: float) -> SearchResult:
         """Rank the candidates by score, then by how often they were proposed, then by who came first."""
@@ -173,43 +178,49 @@ class RunStore:
         times = Counter(proposal.arch for proposal in self.proposals.values())
         first = {arch: min(p.index for p in self.proposals.values() if p.arch == arch) for arch in times}
         scores: dict[str, list[float]] = {arch: [] for arch in times}
-        for validation in self.validations.values():
+        for validation in self._valid():
             scores[validation.arch] += validation.scores.values()
         candidates = [ScoredCandidate(arch, math.fsum(scores[arch]), times[arch], first[arch]) for arch in times]
         candidates.sort(key=lambda c: (-c.score, -c.times_proposed, c.first_proposal))
         op_scores = sum(proposal.num_evaluations for proposal in self.proposals.values())
         seconds = {
             "propose": sum(proposal.seconds for proposal in self.proposals.values()),
-            "validate": sum(validation.seconds for validation in self.validations.values()),
+            "validate": sum(validation.seconds for validation in self._valid()),
             "wall": wall,
         }
         evaluations = op_scores + self.progress().validations_done
         return SearchResult(self.config, candidates[0], tuple(candidates), evaluations, seconds, None, versions())
 
     def _open(self, directory: Path) -> None:
+        try:
+            self._claim(directory)
+            proposals = [_parse(path, _proposal) for path in sorted((directory / "proposals").glob("*.json"))]
+            validations = [_parse(path, _validation) for path in sorted((directory / "validations").glob("*.json"))]
+        except OSError as error:
+            raise UserError(f"cannot use the run directory {directory}: {error}") from error
+        self.proposals = {p.index: p for p in proposals if p.index < self.config.num_proposals}
+        self.validations = {(v.arch, min(v.scores)): v for v in validations}
+
+    def _claim(self, directory: Path) -> None:
+        """Make the directory this configuration's. The configuration is written first: what has it is ours, whenever we die."""
         path = directory / "config.json"
         wanted = dataclasses.asdict(self.config)
+        directory.mkdir(parents=True, exist_ok=True)
         if path.exists():
             found = _read(path)
-            if found != wanted:
-                differing = [f"{key} {found.get(key)!r}" for key in wanted if found.get(key) != wanted[key]]
+            if not isinstance(found, dict):
+                raise UserError(f"{path} is not the configuration of a search")
+            differing = [f"{key} {found.get(key)!r}" for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+            if differing:
                 raise UserError(
                     f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
                 )
-        elif directory.exists() and any(directory.iterdir()):
+        elif any(not entry.name.endswith(".tmp") for entry in directory.iterdir()):
             raise UserError(f"{directory} is not empty and is no run directory (no config.json); choose another --out")
-        try:
-            for name in ("proposals", "validations"):
-                (directory / name).mkdir(parents=True, exist_ok=True)
+        else:
             _write(path, wanted)
-        except OSError as error:
-            raise UserError(f"cannot write to the run directory {directory}: {error}") from error
-        for path in sorted((directory / "proposals").glob("*.json")):
-            proposal = _parse(path, _proposal)
-            self.proposals[proposal.index] = proposal
-        for path in sorted((directory / "validations").glob("*.json")):
-            validation = _parse(path, _validation)
-            self.validations[validation.arch, min(validation.scores)] = validation
+        for name in ("proposals", "validations"):
+            (directory / name).mkdir(exist_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -217,19 +228,29 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in ("zcpt_ray", "torch", "numpy")}
 
 
+def _candidate(raw: dict[str, Any]) -> ScoredCandidate:
+    return ScoredCandidate(**{**raw, "score": float(raw["score"])})
+
+
 def _proposal(raw: dict[str, Any]) -> Proposal:
-    decisions = tuple(Decision(d["step"], d["edge"], tuple(d["kept"]), d["scores"]) for d in raw["decisions"])
+    decisions = tuple(Decision(d["step"], d["edge"], tuple(d["kept"]), _floats(d["scores"])) for d in raw["decisions"])
     return Proposal(raw["index"], raw["arch"], decisions, raw["num_evaluations"], raw["seconds"])
 
 
 def _validation(raw: dict[str, Any]) -> Validation:
-    return Validation(raw["arch"], {int(index): score for index, score in raw["scores"].items()}, raw["seconds"])
+    if not raw["scores"]:
+        raise ValueError("no scores")
+    return Validation(raw["arch"], {int(index): float(score) for index, score in raw["scores"].items()}, raw["seconds"])
+
+
+def _floats(scores: dict[str, Any]) -> dict[str, float]:
+    return {op: float(score) for op, score in scores.items()}
 
 
 def _parse(path: Path, parse: Any) -> Any:
     try:
         return parse(_read(path))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error!r}); delete it to have it computed again") from error
 
 
@@ -246,7 +267,16 @@ def _write(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees all of it or nothing, whenever the process or the machine dies."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("w") as file:
-        json.dump(content, file, indent=1)
+        json.dump(_strict(content), file, indent=1, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _strict(content: Any) -> Any:
+    """JSON has no infinity: a score of ±inf (a network that tells two images apart in nothing) becomes the text `inf` or `-inf`."""
+    if isinstance(content, dict):
+        return {key: _strict(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_strict(value) for value in content]
+    return str(content) if isinstance(content, float) and math.isinf(content) else content
