@@ -150,6 +150,51 @@ def test_a_truncated_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, im
         DATASETS["cifar10"].load("train")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [[1, 2], {b"data": np.zeros((2, 7)), b"labels": [0, 0]}, {b"data": "text", b"labels": [0]}, {b"labels": [0]}],
+)
+def test_an_archive_of_something_else(content: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    archive(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": content})
+    with pytest.raises(UserError, match=r"cannot read .*cifar-10-python"):
+        DATASETS["cifar10"].load("train")
+
+
+def test_a_corrupt_archive_never_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    path = tmp_path / "cifar-10-python.tar.gz"
+    archive(path, {"data_batch_1": {b"data": images.images.reshape(-1, 3072), b"labels": images.labels.tolist()}})
+    whole = bytearray(path.read_bytes())
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(20):
+        broken = bytearray(whole)
+        at = int(random.integers(50, len(whole) - 50))
+        broken[at : at + 40] = random.bytes(40)
+        path.write_bytes(broken)
+        try:
+            DATASETS["cifar10"].load("train")
+        except UserError:
+            refused += 1
+    assert refused > 15
+
+
+def test_images_and_labels_must_be_as_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    archive(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": {b"data": images.images.reshape(-1, 3072), b"labels": [0, 1]}})
+    with pytest.raises(UserError, match="40 images and 2 labels"):
+        DATASETS["cifar10"].load("train")
+
+
+def test_shards_must_hold_one_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    shard(tmp_path / "cifar10" / "train-0.parquet", [encoded(images.images[0])], [0])
+    shard(tmp_path / "cifar10" / "train-1.parquet", [encoded(images.images[0][:, :16])], [0])
+    with pytest.raises(UserError, match="images of different sizes"):
+        DATASETS["cifar10"].load("train")
+
+
 def test_missing_data_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
     with pytest.raises(UserError, match="no cifar10 data: expected"):
@@ -168,12 +213,18 @@ def test_bad_parquet_files(tmp_path: Path, images: ImageSet) -> None:
         read_image_parquet(shard(path, [rows[0], encoded(images.images[0][:, :16])], [0] * 2))
     with pytest.raises(UserError, match="needs an image column and a column label"):
         read_image_parquet(shard(path, rows, [0] * 5, label="class"))
+    for labels in (["a"] * 5, [0, 1, None, 1, 0]):
+        with pytest.raises(UserError, match="column label must hold an integer in every row"):
+            read_image_parquet(shard(path, rows, labels))
+    pq.write_table(pq.read_table(shard(path, rows, [0] * 5)).slice(0, 0), path)
+    with pytest.raises(UserError, match="has no rows"):
+        read_image_parquet(path)
 
 
 def test_labels_outside_the_classes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
     monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
     shard(tmp_path / "cifar10" / "train.parquet", [encoded(image) for image in images.images[:3]], [0, 1, 10])
-    with pytest.raises(UserError, match=r"labels must lie in 0\.\.9"):
+    with pytest.raises(UserError, match=r"labels 0\.\.10; they must lie in 0\.\.9"):
         DATASETS["cifar10"].load("train")
 
 

@@ -67,8 +67,12 @@ class Dataset:
             UserError: the data is missing, unreadable, or has labels outside the data set's classes.
         """
         images, labels = self.read(data_directory(), split)
-        if len(images) == 0 or labels.min() < 0 or labels.max() >= self.num_classes:
-            raise UserError(f"{self.name} {split}: {len(images)} images; labels must lie in 0..{self.num_classes - 1}")
+        if not len(images) == len(labels) > 0:
+            raise UserError(f"{self.name} {split}: {len(images)} images and {len(labels)} labels; expected as many, and some")
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            raise UserError(
+                f"{self.name} {split}: labels {labels.min()}..{labels.max()}; they must lie in 0..{self.num_classes - 1}"
+            )
         return ImageSet(images, labels, self.num_classes, self.mean, self.std, self.flip)
 
 
@@ -129,6 +133,8 @@ def _cifar(name: str, archive: str, labels: str) -> Callable[[Path, str], tuple[
         shards = sorted((folder / name).rglob(f"{split}*.parquet"))
         if shards:
             parts = [read_image_parquet(shard) for shard in shards]
+            if len({images.shape[1:] for images, _ in parts}) > 1:
+                raise UserError(f"the {split} shards of {name} under {folder} hold images of different sizes")
             return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
         for path in (folder / name / archive, folder / archive):
             if path.exists():
@@ -159,6 +165,10 @@ def read_image_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
     label = next((name for name in ("label", "fine_label") if name in columns), None)
     if images is None or label is None:
         raise UserError(f"{path} needs an image column and a column label or fine_label, has {', '.join(columns)}")
+    if not len(table):
+        raise UserError(f"{path} has no rows")
+    if not pa.types.is_integer(table[label].type) or table[label].null_count:
+        raise UserError(f"{path}: column {label} must hold an integer in every row, has {table[label].type}")
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(partial(_decode, path), itertools.count(), images.to_pylist()))
     for row, image in enumerate(decoded):
@@ -212,7 +222,7 @@ def _read_cifar_archive(path: Path, split: str, labels: str) -> tuple[np.ndarray
                 batch = _ArraysOnly(content, encoding="bytes").load()
                 images.append(batch[b"data"].reshape(-1, 3, 32, 32))
                 targets.append(np.asarray(batch[labels.encode()], np.int64))
-    except (OSError, EOFError, tarfile.TarError, pickle.UnpicklingError, KeyError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
         raise UserError(f"cannot read {path}: {error!r}") from error
     if not images:
         raise UserError(f"cannot read {path}: no file called {' or '.join(wanted)} in it")
