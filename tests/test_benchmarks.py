@@ -35,12 +35,22 @@ def test_equal_accuracies_share_the_better_rank(table: Path) -> None:
     assert benchmark.query("b")["cifar100"]["rank"] == benchmark.query("c")["cifar100"]["rank"] == 1
 
 
+def test_an_architecture_without_single_seeds_has_its_mean(table: Path) -> None:
+    pd.DataFrame(ROWS | {"cifar10_test_seed0": [91.0, None, 91.0]}).to_parquet(table)
+    found = TabularBenchmark.load(table).query("b")["cifar10"]
+    assert (found["error"], found["error_per_seed"], found["rank"]) == (8.0, [], 1)
+
+
 def test_bad_tables(table: Path) -> None:
     with pytest.raises(UserError, match="of 3 architectures does not know 'd'"):
         TabularBenchmark.load(table).query("d")
     pd.DataFrame(ROWS).drop(columns="flops_cifar10").to_parquet(table)
     with pytest.raises(UserError, match="lacks the columns flops_cifar10"):
         TabularBenchmark.load(table)
+    for spoiled in ({"arch": ["a", "b", "b"]}, {"params_cifar100": [1, None, 2]}):
+        pd.DataFrame(ROWS | spoiled).to_parquet(table)
+        with pytest.raises(UserError, match="needs each architecture once, with a value in"):
+            TabularBenchmark.load(table)
     table.write_bytes(table.read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot read"):
         TabularBenchmark.load(table)

@@ -1,7 +1,6 @@
 """What a person at the keyboard meets: flags, tables, and one line and exit code 2 for bad input."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ SMALL = ("--local", "--space", "toy-chain-1", "--num-proposals", "1", "--num-val
 
 @pytest.fixture(autouse=True)
 def empty_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    benchmarks.load_benchmark.cache_clear()
+    benchmarks._load_once.cache_clear()
     folder = tmp_path / "data"
     monkeypatch.setenv("ZCPT_DATA", str(folder))
     monkeypatch.chdir(tmp_path)
@@ -44,10 +43,10 @@ def test_a_search_ends_in_a_table_and_files(monkeypatch: pytest.MonkeyPatch, cap
         "result.json",
         "validations",
     ]
-    before = os.stat("run/candidates.parquet").st_mtime_ns
+    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()}
     call(monkeypatch, *SMALL, "--out", "run")
     assert "This search is finished" in capsys.readouterr().out
-    assert os.stat("run/candidates.parquet").st_mtime_ns >= before
+    assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()} == before
 
 
 def test_a_run_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +67,6 @@ def test_the_benchmark_entry(
     row |= {f"{kind}_{d}": 10**6 for kind in ("params", "flops") for d in benchmarks.DATASETS}
     (empty_data_directory / "tables").mkdir(parents=True)
     pd.DataFrame([row]).to_parquet(empty_data_directory / "tables" / "nasbench201.parquet")
-    benchmarks.load_benchmark.cache_clear()
     call(monkeypatch, *flags)
     assert "The best candidate, trained" in capsys.readouterr().out
     assert json.loads(Path("run/result.json").read_text())["benchmark"]["cifar100"]["error"] == 10.0
@@ -96,6 +94,7 @@ def test_help_lists_every_field_and_every_name(monkeypatch: pytest.MonkeyPatch, 
         (("--num-proposals", "0"), "num_proposals must be at least 1, got 0"),
         (("--num-validations", "-3"), "num_validations must be at least 0, got -3"),
         (("--batch-size", "100000"), "batch_size 100000 is more than"),
+        (("--device", "tpu"), "unknown device 'tpu'; choose from auto, cpu, cuda"),
         (("--out", "/proc/nothing/here"), "cannot use the run directory"),
     ],
 )
@@ -110,6 +109,23 @@ def test_bad_input_is_one_line(
     assert len(lines) == 1
     assert message in lines[0]
     assert "Traceback" not in printed.err + printed.out
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, *SMALL, "--device", "cuda")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: device 'cuda' was asked for, but torch sees no GPU here; use --device cpu or auto\n"
+
+
+def test_a_run_directory_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    call(monkeypatch, *SMALL, "--out", "run")
+    Path("run/result.json").write_text("{")
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, *SMALL, "--out", "run")
+    assert stop.value.code == 2
+    assert "result.json is damaged" in capsys.readouterr().err
 
 
 def test_a_bad_table_is_found_before_the_search(

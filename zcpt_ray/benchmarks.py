@@ -40,6 +40,8 @@ class TabularBenchmark:
         missing = [column for column in needed if column not in table]
         if missing:
             raise UserError(f"{path} is no benchmark table: it lacks the columns {', '.join(missing)}")
+        if table["arch"].duplicated().any() or table[needed].isna().any(axis=None):
+            raise UserError(f"{path} is no benchmark table: it needs each architecture once, with a value in {', '.join(needed)}")
         return cls(table.set_index("arch"))
 
     def test_accuracy(self, dataset: str) -> pd.Series:
@@ -48,7 +50,7 @@ class TabularBenchmark:
         For CIFAR-10 that mean is the benchmark release which the paper used; `cifar10_test` is a later one.
         """
         seeds = self.seed_columns(dataset)
-        return self.table[seeds].mean(axis=1) if seeds else self.table[f"{dataset}_test"]
+        return self.table[seeds].mean(axis=1).fillna(self.table[f"{dataset}_test"])
 
     def seed_columns(self, dataset: str) -> list[str]:
         """The columns with one accuracy per training seed."""
@@ -86,7 +88,6 @@ def table_path(space: str) -> Path | None:
     return data_directory() / TABLES[space] if space in TABLES else None
 
 
-@cache
 def load_benchmark(space: str) -> TabularBenchmark | None:
     """The benchmark of a space, or None where its table is not there.
 
@@ -94,4 +95,9 @@ def load_benchmark(space: str) -> TabularBenchmark | None:
         UserError: the table is there and unreadable.
     """
     path = table_path(space)
-    return TabularBenchmark.load(path) if path and path.exists() else None
+    return _load_once(path) if path and path.exists() else None
+
+
+@cache
+def _load_once(path: Path) -> TabularBenchmark:
+    return TabularBenchmark.load(path)

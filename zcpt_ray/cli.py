@@ -57,14 +57,21 @@ def main(description: str, defaults: SearchConfig) -> None:
         "orders": ORDERS,
     }
     listing = "\n\n".join(f"{kind}: {', '.join(table)}" for kind, table in names.items())
-    try:
+    with one_line_errors():
         job = tyro.cli(tyro.conf.OmitArgPrefixes[SearchJob], default=SearchJob(defaults), description=f"{description}\n\n{listing}")
         run(job, Console(width=None if sys.stdout.isatty() else 150))
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Bad input ends the process with one line and exit code 2; ctrl-C with 130."""
+    try:
+        yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         sys.exit(130)
 
 
@@ -84,9 +91,10 @@ def run(job: SearchJob, console: Console) -> SearchResult:
         )
         with watch(console) as report:
             result = run_search_locally(config, store, report) if job.local else _run_on_ray(job, config, directory, report)
+        result.save(directory)
     if benchmark:
         result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch))
-    result.save(directory)
+        result.save(directory)
     print_result(result, console)
     return result
 
