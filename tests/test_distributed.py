@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import ray
 
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.distributed import TaskResources, run_search, task_options
+from zcpt_ray.distributed import TaskResources, connect, run_search, task_options
 from zcpt_ray.errors import UserError
 from zcpt_ray.records import RunStore, SearchResult
 from zcpt_ray.search import run_search_locally
@@ -45,15 +46,15 @@ def locally(config: SearchConfig) -> SearchResult:
     return without_times(run_search_locally(config, RunStore(config)))
 
 
-def kill_when(title: str, ready: Callable[[], bool], killed: list[int]) -> threading.Thread:
-    """SIGKILL the first process whose title has `title` in it, once `ready`."""
+def kill_when(title: str, ready: Callable[[], bool], killed: list[dict[str, int]], out: Path) -> threading.Thread:
+    """SIGKILL the first process whose title has `title` in it, once `ready`; `killed` gets what was on disk then."""
 
     def watch() -> None:
         for _ in range(3000):
             for process in psutil.process_iter(["cmdline"]):
                 if title in " ".join(process.info["cmdline"] or ()) and ready():
                     os.kill(process.pid, signal.SIGKILL)
-                    killed.append(process.pid)
+                    killed.append(stored(out))
                     return
             time.sleep(0.02)
 
@@ -73,13 +74,22 @@ def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Pa
 
 @pytest.mark.parametrize("victim", ["ray::_propose", "ray::_validate", "ray::CandidatePool"])
 def test_a_killed_process_costs_time_only(victim: str, cluster: int, tmp_path: Path) -> None:
-    killed: list[int] = []
+    killed: list[dict[str, int]] = []
     # The pool dies when it knows something, so that there is something to lose.
-    thread = kill_when(victim, lambda: "Pool" not in victim or any((tmp_path / "validations").glob("*.json")), killed)
+    thread = kill_when(victim, lambda: "Pool" not in victim or any((tmp_path / "validations").glob("*.json")), killed, tmp_path)
     result = run_search(SLOW, tmp_path)
     thread.join(timeout=1)
     assert len(killed) == 1
     assert without_times(result) == locally(SLOW)
+    after = stored(tmp_path)
+    assert {path: after[path] for path in killed[0]} == killed[0]  # nothing of it was done again
+    assert "Pool" not in victim or killed[0]
+
+
+def test_an_address_without_a_cluster() -> None:
+    for address in ("127.0.0.1:1", "nonsense", "ray://127.0.0.1:1"):
+        with pytest.raises(UserError, match=f"cannot join the Ray cluster at {re.escape(address)}: "):
+            connect(address)
 
 
 def job(out: Path) -> list[str]:
@@ -127,10 +137,11 @@ def test_what_the_cluster_cannot_give_is_refused_at_once(cluster: int, tmp_path:
     assert task_options(SMALL, TaskResources()) == {"num_cpus": 1, "num_gpus": 0}
     with pytest.raises(UserError, match="'cuda' was asked for, but the Ray cluster has no GPU"):
         run_search(dataclasses.replace(SMALL, device="cuda"), tmp_path / "a")
-    with pytest.raises(UserError, match="asks for 64 CPUs, and the largest node of the cluster has 2"):
+    with pytest.raises(UserError, match="asks for 64 CPUs and 0 GPUs; the nodes of the cluster have 2 and 0"):
         run_search(SMALL, tmp_path / "b", TaskResources(cpus=64))
-    with pytest.raises(UserError, match="at least 1 CPU"):
-        TaskResources(cpus=0)
+    for wrong in ({"cpus": 0}, {"gpus": 0}, {"gpus": 1.5}):
+        with pytest.raises(UserError, match="a fraction of a GPU or whole GPUs"):
+            TaskResources(**wrong)
 
 
 def test_a_task_that_fails_is_one_clear_error(cluster: int, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ configuration and an index: however many workers there are and whichever of them
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
 from zcpt_ray.configs import SearchConfig
@@ -25,6 +27,7 @@ from zcpt_ray.records import Progress, Proposal, RunStore, SearchResult, Validat
 
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 10
+CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -35,33 +38,43 @@ class TaskResources:
     gpus: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.cpus < 1 or self.gpus <= 0:
-            raise UserError(
-                f"a task needs at least 1 CPU and more than 0 GPUs (where there are any), got {self.cpus} and {self.gpus}"
-            )
+        if self.cpus < 1 or self.gpus <= 0 or (self.gpus > 1 and self.gpus % 1):
+            given = f"got {self.cpus} and {self.gpus}"
+            raise UserError(f"a task takes at least 1 CPU and, where there are any, a fraction of a GPU or whole GPUs; {given}")
 
 
 def connect(address: str = "") -> None:
-    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine; quietly."""
+    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine; quietly.
+
+    Raises:
+        UserError: there is no cluster at `address`.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        if address not in ("", "auto", "local"):  # ray.init would try a dead address for minutes
+            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
 
 
 def task_options(config: SearchConfig, resources: TaskResources) -> dict[str, float]:
     """Ray options of a task on the cluster as it is now.
 
     Raises:
-        UserError: the cluster has no GPU and one was asked for, or it can never give a task what it needs.
+        UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it needs.
     """
-    total = ray.cluster_resources()
-    have_gpu = total.get("GPU", 0) > 0
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    have_gpu = any(node.get("GPU", 0) for node in nodes)
     if config.device == "cuda" and not have_gpu:
         raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
     options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and config.device != "cpu" else 0}
-    for name, key in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
-        largest = max(node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"])
-        if options[key] > largest:
-            raise UserError(f"a task asks for {options[key]} {name}s, and the largest node of the cluster has {largest:g}")
+    if not any(node.get("CPU", 0) >= options["num_cpus"] and node.get("GPU", 0) >= options["num_gpus"] for node in nodes):
+        offers = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
+        raise UserError(
+            f"a task asks for {options['num_cpus']} CPUs and {options['num_gpus']:g} GPUs; the nodes of the cluster have {offers}"
+        )
     return options
 
 
@@ -144,14 +157,16 @@ def run_search(
     options = task_options(config, resources or TaskResources())
     RunStore(config, directory)  # so that a directory of another run is refused here, before any work
     data = ray.put(search.load_data(config))
-    pool = CandidatePool.remote(  # type: ignore[attr-defined]
-        config, str(directory.absolute()), options
-    )
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # where the run directory is
+    actor: Any = CandidatePool  # the decorator's type has no options()
+    pool = actor.options(scheduling_strategy=here).remote(config, str(directory.absolute()), options)
+    waiting: list[Any] = []
     adding: list[Any] = []
     try:
-        missing = ray.get(pool.missing_proposals.remote())
-        waiting = [_propose.options(**options).remote(config, data, index) for index in missing]
         while True:
+            if not waiting and not adding:  # at first, and again should the pool have lost any
+                missing = ray.get(pool.missing_proposals.remote())
+                waiting = [_propose.options(**options).remote(config, data, index) for index in missing]
             if waiting:
                 done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_SECONDS)
                 adding += [pool.add.remote(proposal) for proposal in done]
@@ -168,6 +183,9 @@ def run_search(
         if isinstance(error.cause, UserError):
             raise error.cause from None
         raise
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"a Ray process died too often: {reason}; what is finished is kept in {directory}") from error
     finally:
         if adding:  # whatever went wrong, proposals that are finished are kept
             ray.wait(adding, num_returns=len(adding), timeout=SETTLE_SECONDS)
