@@ -20,8 +20,10 @@ import tyro
 from rich.console import Console
 
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.cli import one_line_errors
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import Batch, draw_minibatch
+from zcpt_ray.errors import UserError
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, score_archs
 from zcpt_ray.results import terminal_table
@@ -108,10 +110,15 @@ def perturbed(arch: PartialArch, edge: int = 0) -> list[PartialArch]:
 
 
 def peak_memory(way: str, options: Options) -> float:
-    """GiB that a process takes at most to score one step of a proposal (on a GPU: of its memory)."""
+    """GiB that a process takes at most to score a step (on a GPU: of its memory): for us the largest, all edges of global-op-iter.
+
+    The reference scores one architecture after another, so one is enough to see its peak.
+    """
     space, batch = NASBench201(), _batch(options)
     supernet = space.supernet(10, seed=0).to(batch.images.device)
-    WAYS[way](supernet, perturbed(PartialArch.all_open(space.edges)), batch)
+    arch = PartialArch.all_open(space.edges)
+    archs = [variant for edge in arch.open_edges for variant in perturbed(arch, edge)]
+    WAYS[way](supernet, archs if way == "ours" else archs[:1], batch)
     if batch.images.is_cuda:
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -125,14 +132,18 @@ def _batch(options: Options, batch_size: int | None = None) -> Batch:
 def main(options: Options) -> None:
     """Time a whole proposal, a validation, and how a step grows."""
     size = 16 if options.smoke else options.batch_size
+    if size < 16:
+        raise UserError(f"batch_size must be at least 16 to be halved three times, got {size}")
     batch, space = _batch(options, size), NASBench201()
     device = batch.images.device
     console = Console(width=120)
     console.print(f"NAS-Bench-201, {PROXY.name}, float32 on {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, str]] = []
+    options.out.mkdir(parents=True, exist_ok=True)
 
     def add(what: str, seconds: dict[str, float]) -> None:
         rows.append({"seconds for": what, **{name: f"{value:.3g}" for name, value in seconds.items()}})
+        pd.DataFrame(rows).to_csv(options.out / "benchmark.csv", index=False)
         console.print(f"{what}: " + ", ".join(f"{name} {value:.3g}" for name, value in seconds.items()))
 
     # First, while this process is small: on Linux a child starts with its parent's peak.
@@ -140,42 +151,25 @@ def main(options: Options) -> None:
         peaks = {way: fresh.submit(peak_memory, way, Options(options.dataset, size, options.device)).result() for way in WAYS}
     add(f"peak memory, batch {size}, GiB", peaks | {"ratio": peaks["reference"] / peaks["ours"]})
     supernet = space.supernet(10, seed=0).to(device)
-    compare(supernet, [perturbed(PartialArch.all_open(space.edges))], _batch(options, 16))  # warm up
+    step = [perturbed(PartialArch.all_open(space.edges))]
+    compare(supernet, step, _batch(options, 16))  # warm up
     add(f"proposal of 30 scores, batch {size}", compare(supernet, proposal_calls(space), batch))
-    whole = PartialArch(space.edges, space.decode(NETWORK).kept)
-    add(f"validation, as a masked supernet, batch {size}", _compare_networks(supernet, whole, space, batch, alone=False))
-    add(f"validation, as a network alone, batch {size}", _compare_networks(supernet, whole, space, batch, alone=True))
+    kept = space.decode(NETWORK).kept
+    network = space.network(space.decode(NETWORK), 10, seed=0).to(device)
+    masked = compare(supernet, [[PartialArch(space.edges, kept)]] * 3, batch)
+    add(f"3 validations, as a masked supernet, batch {size}", masked)
+    alone = compare(network, [[PartialArch(network.edges, kept)]] * 3, batch)
+    add(f"3 validations, as a network alone, batch {size}", alone)
     for smaller in (size // 8, size // 4, size // 2):
-        add(
-            f"step of 5 scores, batch {smaller}",
-            compare(supernet, [perturbed(PartialArch.all_open(space.edges))], _batch(options, smaller)),
-        )
+        add(f"step of 5 scores, batch {smaller}", compare(supernet, step, _batch(options, smaller)))
     for ops in (OPS[2:4], OPS[1:4], OPS[1:], OPS):
         part = NASBench201(ops=ops)
         calls = [perturbed(PartialArch.all_open(part.edges))]
-        add(
-            f"step with |O| = {len(ops)}, batch {size // 4}",
-            compare(part.supernet(10, 0).to(device), calls, _batch(options, size // 4)),
-        )
-    options.out.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(options.out / "benchmark.csv", index=False)
+        seconds = compare(part.supernet(10, 0).to(device), calls, _batch(options, size // 4))
+        add(f"step with |O| = {len(ops)}, batch {size // 4}", seconds)
     console.print(terminal_table(pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours"))
 
 
-def _compare_networks(supernet: Supernet, whole: PartialArch, space: NASBench201, batch: Batch, alone: bool) -> dict[str, float]:
-    """Score one finished architecture three times. Ours is always the network alone; the reference is that or the supernet."""
-    network = space.network(space.decode(NETWORK), 10, seed=0).to(batch.images.device)
-    arch = PartialArch(network.edges, whole.kept)
-    if alone:
-        return compare(network, [[arch]] * 3, batch)
-    seconds = dict.fromkeys(WAYS, 0.0)
-    for _ in range(3):
-        for name, net, masked in (("ours", network, arch), ("reference", supernet, whole)):
-            started = time.perf_counter()
-            WAYS[name](net, [masked], batch)
-            seconds[name] += time.perf_counter() - started
-    return seconds | {"ratio": seconds["reference"] / seconds["ours"]}
-
-
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

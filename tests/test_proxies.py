@@ -28,6 +28,11 @@ def test_finite_repeatable_and_the_network_stays_as_it_was(proxy: Proxy, small_s
     assert plain[0] == plain[1]
     assert batched[0] == batched[1] == pytest.approx(plain[0], rel=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+    supernet.layers[1].eval()
+    proxy.score(MaskedSupernet(supernet, arch), batch)
+    score_archs(proxy, supernet, [arch], batch)
+    assert not any(module.training for module in supernet.layers[1].modules())
+    supernet.train()
     assert all(module.training and not module._forward_pre_hooks for module in supernet.modules())
 
 

@@ -1,6 +1,7 @@
 """The layers a supernet is a chain of: each as it is written, and folded for fast evaluation at fixed edge weights."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -238,6 +239,18 @@ class Head(Layer):
             return x, [ReluCode(relu_code(x), 1, 0)]
 
         return lambda weights: run
+
+
+@contextmanager
+def eval_mode(net: nn.Module) -> Iterator[None]:
+    """Inside, every module of `net` is in eval mode; afterwards each is as it was."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def relu_code(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge, PartialArch
-from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode
+from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, eval_mode
 from zcpt_ray.seeding import derive_seed
 
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
@@ -57,15 +57,11 @@ class Supernet(nn.Module):
         The network itself is not changed. Memory: the layer inputs of one path through the tree of distinct prefixes.
         """
         weights = [arch.edge_weights() for arch in archs]
-        training = self.training
-        self.eval()
-        try:
+        with eval_mode(self):
             with torch.no_grad():
                 foldings = [layer.folding() for layer in self.layers]
             x = images.contiguous(memory_format=torch.channels_last)
             yield from self._walk(foldings, tuple(range(len(archs))), weights, x)
-        finally:
-            self.train(training)
 
     def _walk(
         self, foldings: list[Callable[[EdgeWeights], Folded]], archs: tuple[int, ...], weights: list[EdgeWeights], x: Tensor

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.data import Batch
-from zcpt_ray.layers import ReluCode, relu_code
+from zcpt_ray.layers import ReluCode, eval_mode, relu_code
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies.base import Proxy
 from zcpt_ray.supernet import Supernet
@@ -48,16 +48,12 @@ def _row(name: str, reads: Callable[[ReluCode], int], hooked: tuple[type[nn.Modu
             kernel += agreement(relu_code(inputs[0])).cpu().numpy()
 
         hooks = [module.register_forward_pre_hook(observe) for module in net.modules() if isinstance(module, hooked)]
-        modes = {module: module.training for module in net.modules()}
         try:
-            net.eval()
-            with torch.no_grad():
+            with eval_mode(net), torch.no_grad():
                 net(batch.images)
         finally:
             for hook in hooks:
                 hook.remove()
-            for module, training in modes.items():
-                module.training = training
         return log_determinant(kernel)
 
     def score_variants(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
