@@ -23,7 +23,7 @@ def batch_of(count: int) -> Batch:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.sampled_from(sorted(SMALL)), st.sampled_from(sorted(PROXIES)), st.data())
+@given(st.sampled_from(sorted(SMALL)), st.sampled_from(["nwot", "nwot-released"]), st.data())
 def test_batched_scores_are_the_plain_ones(space_name: str, proxy_name: str, data: st.DataObject) -> None:
     """On any partly decided architecture, with batch norms as training leaves them."""
     space, proxy = SMALL[space_name], PROXIES[proxy_name]
@@ -38,19 +38,19 @@ def test_batched_scores_are_the_plain_ones(space_name: str, proxy_name: str, dat
         arch = arch if op is None else arch.discretize(index, (op,))
     archs = [arch, *(arch.perturb(edge, op) for edge in arch.open_edges for op in space.edges[edge].candidates)]
     batch = batch_of(9)
-    plain = [proxy.score(MaskedSupernet(net, each), batch) for each in archs]
+    plain = [proxy.measure(MaskedSupernet(net, each), batch)[0] for each in archs]
     batched = score_archs(proxy, net, archs, batch)
     np.testing.assert_allclose(batched, plain, rtol=1e-5)  # -inf too: a network cut in two gives every image the same code
     assert np.argmin(batched) == np.argmin(plain)
 
 
-def test_removing_none_changes_nothing(batch: Batch) -> None:
+def test_removing_none_is_one_function_for_every_edge(batch: Batch) -> None:
     space = SMALL["nasbench201"]
     arch = PartialArch.all_open(space.edges)
     archs = [arch, *(arch.perturb(edge, "none") for edge in arch.open_edges)]
     supernet = space.supernet(10, 0)
     assert len(set(score_archs(PROXIES["nwot"], supernet, archs, batch))) == 1
-    assert len({PROXIES["nwot"].score(MaskedSupernet(supernet, each), batch) for each in archs}) == 1
+    assert len({supernet.key(each) for each in archs}) == 1
 
 
 def test_what_architectures_share_is_computed_once(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:

@@ -5,9 +5,9 @@ import itertools
 import os
 import pickle
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +25,14 @@ from zcpt_ray.seeding import generator
 
 @dataclass(frozen=True)
 class Batch:
-    """One minibatch: normalised `images` float32 [B, C, H, W] and `labels` int64 [B], on one device."""
+    """One minibatch: normalised `images` float32 [B, C, H, W] and `labels` int64 [B], on one device.
+
+    A proxy that needs random numbers draws them from `seed`.
+    """
 
     images: Tensor
     labels: Tensor
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,34 @@ def data_directory() -> Path:
     return Path(os.environ.get("ZCPT_DATA") or platformdirs.user_cache_dir("zcpt_ray"))
 
 
+def cache_directory() -> Path:
+    """`$ZCPT_CACHE`, or the user's cache directory: for what takes long to compute and several runs use."""
+    return Path(os.environ.get("ZCPT_CACHE") or platformdirs.user_cache_dir("zcpt_ray"))
+
+
+def local_device(name: str) -> str:
+    """The torch device that "auto", "cpu" or "cuda" means in this process.
+
+    Raises:
+        UserError: a GPU was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device 'cuda' was asked for, but torch sees no GPU here; use --device cpu or auto")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def search_half(dataset: Dataset) -> ImageSet:
-    """The half of the training set that a search may see: a fixed random half, the other one is left for validation accuracy."""
+    """The half of the training set that a search may see: a fixed random half."""
+    return halves(dataset)[0]
+
+
+def halves(dataset: Dataset) -> tuple[ImageSet, ImageSet]:
+    """The half of the training set that a search may see, and the held-out half, for validation accuracy."""
     full = dataset.load("train")
-    chosen = np.sort(generator(dataset.name, "search half").permutation(len(full))[: len(full) // 2])
-    return ImageSet(full.images[chosen], full.labels[chosen], full.num_classes, full.mean, full.std, full.flip)
+    order = generator(dataset.name, "search half").permutation(len(full))
+    parts = (np.sort(part) for part in (order[: len(full) // 2], order[len(full) // 2 :]))
+    first, second = (replace(full, images=full.images[part], labels=full.labels[part]) for part in parts)
+    return first, second
 
 
 def draw_minibatch(data: ImageSet, batch_size: int, seed: int, device: str = "cpu") -> Batch:
@@ -95,10 +122,30 @@ def draw_minibatch(data: ImageSet, batch_size: int, seed: int, device: str = "cp
     """
     random = np.random.default_rng(seed)
     chosen = random.choice(len(data), batch_size, replace=False)
-    images = crop_and_flip(data.images[chosen], random, data.flip)
+    return _normalized(data, crop_and_flip(data.images[chosen], random, data.flip), data.labels[chosen], seed, device)
+
+
+def epoch_of_minibatches(data: ImageSet, batch_size: int, device: str = "cpu", seed: int | None = None) -> Iterator[Batch]:
+    """Every image once, augmented and in an order drawn from `seed`; without one, in order and as they are.
+
+    With a seed the last, incomplete minibatch is left out, so that all weigh the same.
+    """
+    if seed is None:
+        for start in range(0, len(data), batch_size):
+            part = slice(start, start + batch_size)
+            yield _normalized(data, data.images[part], data.labels[part], 0, device)
+        return
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(data))
+    for start in range(0, len(data) - batch_size + 1, batch_size):
+        chosen = order[start : start + batch_size]
+        yield _normalized(data, crop_and_flip(data.images[chosen], random, data.flip), data.labels[chosen], seed, device)
+
+
+def _normalized(data: ImageSet, images: np.ndarray, labels: np.ndarray, seed: int, device: str) -> Batch:
     scaled = torch.from_numpy(images).to(device).float() / 255
     mean, std = (scaled.new_tensor(values)[:, None, None] for values in (data.mean, data.std))
-    return Batch((scaled - mean) / std, torch.from_numpy(data.labels[chosen]).to(device))
+    return Batch((scaled - mean) / std, torch.from_numpy(labels).to(device), seed)
 
 
 def crop_and_flip(images: np.ndarray, random: np.random.Generator, flip: bool, pad: int = 4) -> np.ndarray:

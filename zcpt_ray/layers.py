@@ -1,7 +1,7 @@
 """The layers a supernet is a chain of: each as it is written, and folded for fast evaluation at fixed edge weights."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -29,6 +29,10 @@ class ReluCode:
     blocks: int
     silent: int = 0
 
+    def without_removed_ops(self) -> "ReluCode":
+        """As the same architecture's own network has it: removed ops, each one block with one ReLU, are not there."""
+        return ReluCode(self.code, self.relus, self.blocks - self.silent)
+
 
 Folded = Callable[[Tensor], tuple[Tensor, list[ReluCode]]]
 """A layer in eval mode for fixed edge weights: [b, C, H, W] -> its output and the codes seen on the way."""
@@ -45,13 +49,17 @@ class Layer(nn.Module):
         """What this layer's output depends on: architectures with equal keys (and inputs) share it."""
         return ()
 
+    def candidate_ops(self) -> dict[int, list[CandidateOp]]:
+        """Per edge that this layer has ops of, those ops."""
+        return {}
+
     def folding(self) -> Callable[[EdgeWeights], Folded]:
         """Edge weights -> the same function as `forward` in eval mode, without the work that gives nothing."""
         raise NotImplementedError
 
 
 class MixedOp(nn.Module):
-    """The candidate ops of one edge, mixed by its weights; a removed op runs on zeros."""
+    """The candidate ops of one edge, mixed by its weights (numbers, or tensors that are being trained)."""
 
     def __init__(self, candidates: Sequence[str], channels: int) -> None:
         super().__init__()
@@ -60,9 +68,12 @@ class MixedOp(nn.Module):
             self.add_module(name, op)
 
     def forward(self, x: Tensor, weights: Sequence[float]) -> Tensor:
-        outputs = [weight * op(x, active=weight > 0) for weight, op in zip(weights, self.ops, strict=True)]
-        total: Tensor = sum(outputs[1:], outputs[0])
-        return total
+        outputs = [(weight, op(x, active=bool(weight > 0))) for weight, op in zip(weights, self.ops, strict=True)]
+        total: Tensor | None = None
+        for weight, output in outputs:
+            if output is not None:
+                total = weight * output if total is None else total + weight * output
+        return torch.zeros_like(x) if total is None else total
 
 
 class Cell(Layer):
@@ -86,6 +97,9 @@ class Cell(Layer):
             nodes.append(sum(outputs[1:], outputs[0]))
         return nodes[-1]
 
+    def candidate_ops(self) -> dict[int, list[CandidateOp]]:
+        return {index: self._ops(edge) for index, (edge, _, _) in self.edges.items()}
+
     def key(self, weights: EdgeWeights) -> Hashable:
         """The weights of all ops but `none`: with or without it, a supernet is the same."""
         return tuple(
@@ -96,7 +110,7 @@ class Cell(Layer):
         )
 
     def folding(self) -> Callable[[EdgeWeights], Folded]:
-        candidates = {index: [op.linear_form() for op in self._ops(edge)] for index, (edge, _, _) in self.edges.items()}
+        candidates = {index: [op.linear_form() for op in ops] for index, ops in self.candidate_ops().items()}
 
         @cache
         def edge_form(index: int, weights: tuple[float, ...]) -> LinearForm:
@@ -228,9 +242,10 @@ class Head(Layer):
         super().__init__()
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        out: Tensor = self.relu(self.bn(x)).mean((2, 3))
+        out: Tensor = self.pool(self.relu(self.bn(x))).flatten(1)
         return out
 
     def folding(self) -> Callable[[EdgeWeights], Folded]:
@@ -242,15 +257,34 @@ class Head(Layer):
 
 
 @contextmanager
-def eval_mode(net: nn.Module) -> Iterator[None]:
-    """Inside, every module of `net` is in eval mode; afterwards each is as it was."""
+def module_modes(net: nn.Module, training: bool) -> Iterator[None]:
+    """Inside, every module of `net` is in train or in eval mode; afterwards each is as it was."""
     modes = {module: module.training for module in net.modules()}
-    net.eval()
+    net.train(training)
     try:
         yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def eval_mode(net: nn.Module) -> AbstractContextManager[None]:
+    """Inside, every module of `net` is in eval mode; afterwards each is as it was."""
+    return module_modes(net, training=False)
+
+
+@contextmanager
+def batch_statistics(net: nn.Module) -> Iterator[None]:
+    """Inside, `net` is in train mode, but its batch norms keep no statistics; afterwards all is as it was."""
+    tracking = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    with module_modes(net, training=True):
+        for module in tracking:
+            module.track_running_stats = False
+        try:
+            yield
+        finally:
+            for module in tracking:
+                module.track_running_stats = True
 
 
 def relu_code(x: Tensor) -> Tensor:

@@ -29,10 +29,13 @@ class LinearForm:
 
 
 class CandidateOp(nn.Module):
-    """A candidate op. `active=False` runs a removed op: it still runs, on zeros, as in the paper's released code."""
+    """A candidate op."""
 
-    def forward(self, x: Tensor, active: bool = True) -> Tensor:
-        """[B, C, H, W] -> [B, C, H, W]."""
+    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
+        """[B, C, H, W] -> [B, C, H, W], or None for zeros. A removed op is called with `active=False`.
+
+        Of a removed op nothing but its ReLU runs, on zeros: the paper's released code runs it whole, and nwot sees that ReLU.
+        """
         raise NotImplementedError
 
     def linear_form(self) -> LinearForm:
@@ -43,8 +46,8 @@ class CandidateOp(nn.Module):
 class Zero(CandidateOp):
     """`none`: no connection."""
 
-    def forward(self, x: Tensor, active: bool = True) -> Tensor:
-        return torch.zeros_like(x)
+    def forward(self, x: Tensor, active: bool = True) -> None:
+        return None
 
     def linear_form(self) -> LinearForm:
         return LinearForm()
@@ -53,8 +56,8 @@ class Zero(CandidateOp):
 class Skip(CandidateOp):
     """`skip_connect`: the input itself."""
 
-    def forward(self, x: Tensor, active: bool = True) -> Tensor:
-        return x
+    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
+        return x if active else None
 
     def linear_form(self) -> LinearForm:
         return LinearForm(skip=1.0)
@@ -63,8 +66,8 @@ class Skip(CandidateOp):
 class AvgPool(CandidateOp):
     """`avg_pool_3x3`: mean over the 3x3 neighbours that lie inside the image."""
 
-    def forward(self, x: Tensor, active: bool = True) -> Tensor:
-        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
+        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False) if active else None
 
     def linear_form(self) -> LinearForm:
         return LinearForm(pool=1.0)
@@ -79,8 +82,11 @@ class ReLUConvBN(CandidateOp):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
 
-    def forward(self, x: Tensor, active: bool = True) -> Tensor:
-        out: Tensor = self.bn(self.conv(self.relu(x if active else torch.zeros_like(x))))
+    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
+        if not active:
+            self.relu(torch.zeros_like(x))
+            return None
+        out: Tensor = self.bn(self.conv(self.relu(x)))
         return out
 
     def linear_form(self) -> LinearForm:

@@ -7,8 +7,9 @@ one), and what several architectures have in common up to some layer is computed
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,10 @@ class ReluSite(ReluCode):
 class Supernet(nn.Module):
     """A chain of layers and a linear classifier over the last one's features.
 
-    A finished network is a supernet whose edges offer only what they keep.
+    A finished network is a supernet whose edges offer only what they keep. `make_thin` builds its thin form (`Space.thin`).
     """
+
+    make_thin: Callable[[], "Supernet"] | None = None
 
     def __init__(self, edges: tuple[Edge, ...], layers: dict[str, Layer], features: int, num_classes: int) -> None:
         super().__init__()
@@ -50,6 +53,25 @@ class Supernet(nn.Module):
             images = layer(images, weights)
         logits: Tensor = self.classifier(images)
         return logits
+
+    @cached_property
+    def thin(self) -> "Supernet | None":
+        """The same architecture over one channel of 3x3 images, or None; not a part of this network."""
+        return self.make_thin() if self.make_thin else None
+
+    def key(self, arch: PartialArch) -> Hashable:
+        """What the network's output depends on: architectures with equal keys are one function."""
+        weights = arch.edge_weights()
+        return tuple(layer.key(weights) for layer in self.layers)
+
+    def op_params(self) -> list[list[int]]:
+        """Per edge, per candidate op, the number of its parameters over all layers."""
+        counts = [[0] * len(edge.candidates) for edge in self.edges]
+        for layer in self.layers:
+            for index, ops in layer.candidate_ops().items():
+                for position, op in enumerate(ops):
+                    counts[index][position] += sum(parameter.numel() for parameter in op.parameters())
+        return counts
 
     def relu_sites(self, archs: Sequence[PartialArch], images: Tensor) -> Iterator[ReluSite]:
         """Every tensor that ReLUs read, for each of `archs`, in eval mode (running statistics in BN) on `images` [B, 3, H, W].
@@ -83,14 +105,24 @@ class Supernet(nn.Module):
 class MaskedSupernet(nn.Module):
     """One partly decided architecture of a supernet, as an ordinary network: images [B, 3, H, W] -> logits [B, classes]."""
 
+    supernet: Supernet
+
     def __init__(self, supernet: Supernet, arch: PartialArch) -> None:
         super().__init__()
-        self.supernet = supernet
+        self.__dict__["supernet"] = supernet  # not a child itself: modules keep the names they have in the supernet
+        for name, child in supernet.named_children():
+            self.add_module(name, child)
+        self.arch = arch
         self.weights = arch.edge_weights()
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.supernet(images, self.weights)
         return logits
+
+    @property
+    def thin(self) -> "MaskedSupernet | None":
+        """The same architecture of the thin supernet, or None."""
+        return MaskedSupernet(self.supernet.thin, self.arch) if self.supernet.thin else None
 
 
 def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:

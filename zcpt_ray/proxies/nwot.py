@@ -15,7 +15,7 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.data import Batch
 from zcpt_ray.layers import ReluCode, eval_mode, relu_code
 from zcpt_ray.ops import ReLUConvBN
-from zcpt_ray.proxies.base import Proxy
+from zcpt_ray.proxies.base import Measured, Proxy
 from zcpt_ray.supernet import Supernet
 
 
@@ -37,34 +37,50 @@ def log_determinant(kernel: np.ndarray) -> float:
     return float(np.linalg.slogdet(kernel)[1])
 
 
+@torch.no_grad()
+def relu_kernel(net: nn.Module, images: Tensor, observed: tuple[type[nn.Module], ...] = (nn.ReLU,)) -> np.ndarray:
+    """K of `images` [B, ...], float64 [B, B], summed over the inputs of the `observed` modules, in the mode that `net` is in."""
+    kernel = np.zeros((len(images), len(images)))
+
+    def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal kernel
+        kernel += agreement(relu_code(inputs[0])).cpu().numpy()
+
+    hooks = [module.register_forward_pre_hook(observe) for module in net.modules() if isinstance(module, observed)]
+    try:
+        net(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return kernel
+
+
 def _row(name: str, reads: Callable[[ReluCode], int], hooked: tuple[type[nn.Module], ...], reference: str) -> Proxy:
     """A reading of "every ReLU": how often a code counts, and the modules whose inputs carry those codes."""
 
     def score(net: nn.Module, batch: Batch) -> float:
-        kernel = np.zeros((len(batch.images), len(batch.images)))
+        with eval_mode(net):
+            return log_determinant(relu_kernel(net, batch.images, hooked))
 
-        def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            nonlocal kernel
-            kernel += agreement(relu_code(inputs[0])).cpu().numpy()
-
-        hooks = [module.register_forward_pre_hook(observe) for module in net.modules() if isinstance(module, hooked)]
-        try:
-            with eval_mode(net), torch.no_grad():
-                net(batch.images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return log_determinant(kernel)
-
-    def score_variants(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
+    def measure_variants(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch, alone: bool) -> list[Measured]:
         kernels = np.zeros((len(archs), len(batch.images), len(batch.images)))
         for site in supernet.relu_sites(archs, batch.images):
-            part = reads(site) * agreement(site.code).cpu().numpy() + site.silent * site.code.shape[1]
+            code = site.without_removed_ops() if alone else site
+            part = reads(code) * agreement(site.code).cpu().numpy() + code.silent * site.code.shape[1]
             for arch in site.archs:
                 kernels[arch] += part
-        return [log_determinant(kernel) for kernel in kernels]
+        return [(log_determinant(kernel),) for kernel in kernels]
 
-    return Proxy(name, score, reference, score_variants)
+    return Proxy(
+        name,
+        (score,),
+        reference,
+        batch_norm="running",
+        needs=("images",),
+        removed_op="a code of zeros for each of its ReLUs, as if it ran on zeros",
+        nan="-inf where the kernel is singular",
+        measure_variants=measure_variants,
+    )
 
 
 NWOT = _row("nwot", lambda code: code.relus, (nn.ReLU,), "Mellor et al. 2021, eq. 11 of the paper")

@@ -1,5 +1,7 @@
 """What a search space is."""
 
+import itertools
+import math
 from abc import ABC, abstractmethod
 
 from zcpt_ray.arch import ArchSpec, Edge
@@ -20,9 +22,23 @@ class Space(ABC):
         """In which groups edges are decided; by default all in one lane of one stage."""
         return ((tuple(range(len(self.edges))),),)
 
+    @property
+    def num_archs(self) -> int:
+        """How many finished architectures there are."""
+        return math.prod(math.comb(len(edge.candidates), edge.keep) for edge in self.edges)
+
+    def arch(self, index: int) -> ArchSpec:
+        """Architecture `index` of `num_archs`, counted with the last edge running fastest."""
+        kept = []
+        for edge in reversed(self.edges):
+            choices = list(itertools.combinations(edge.candidates, edge.keep))
+            index, choice = divmod(index, len(choices))
+            kept.append(choices[choice])
+        return ArchSpec(self.name, tuple(reversed(kept)))
+
     def supernet(self, num_classes: int, seed: int) -> Supernet:
         """The untrained supernet; equal seeds give equal weights."""
-        return initialize(lambda: self.build(self.edges, num_classes), seed)
+        return self._initialized(self.edges, num_classes, seed)
 
     def network(self, arch: ArchSpec, num_classes: int, seed: int) -> Supernet:
         """The untrained stand-alone network of `arch`; with the supernet's seed it has the supernet's weights.
@@ -30,8 +46,12 @@ class Space(ABC):
         Raises:
             ValueError: `arch` belongs to another space, or keeps ops that this one does not offer.
         """
-        edges = self.single_path(arch)
-        return initialize(lambda: self.build(edges, num_classes), seed)
+        return self._initialized(self.single_path(arch), num_classes, seed)
+
+    @property
+    @abstractmethod
+    def thin(self) -> "Space":
+        """The same edges over one channel of 3x3 images and as few cells as there can be: where linear regions are counted."""
 
     @abstractmethod
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
@@ -48,6 +68,11 @@ class Space(ABC):
         Raises:
             UserError: `text` does not name an architecture of this space.
         """
+
+    def _initialized(self, edges: tuple[Edge, ...], num_classes: int, seed: int) -> Supernet:
+        net = initialize(lambda: self.build(edges, num_classes), seed)
+        net.make_thin = lambda: self.thin._initialized(edges, num_classes, seed)
+        return net
 
     def single_path(self, arch: ArchSpec) -> tuple[Edge, ...]:
         """The edges with only what `arch` keeps as candidates.

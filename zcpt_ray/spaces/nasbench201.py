@@ -18,10 +18,15 @@ class NASBench201(Space):
 
     name = "nasbench201"
 
-    def __init__(self, channels: int = 16, cells_per_stage: int = 5, ops: tuple[str, ...] = OPS) -> None:
+    def __init__(self, channels: int = 16, cells_per_stage: int = 5, ops: tuple[str, ...] = OPS, image_channels: int = 3) -> None:
         self.edges = tuple(Edge(f"{target}<-{source}", ops) for source, target in ENDS)
         self.channels = channels
         self.cells_per_stage = cells_per_stage
+        self.image_channels = image_channels
+
+    @property
+    def thin(self) -> Space:
+        return NASBench201(channels=1, cells_per_stage=1, image_channels=1)
 
     def encode(self, arch: ArchSpec) -> str:
         """`|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: per target node its ops, each with its source node."""
@@ -40,7 +45,7 @@ class NASBench201(Space):
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         wiring = {index: (edge, *ENDS[index]) for index, edge in enumerate(edges)}
-        layers: dict[str, Layer] = {"stem": Stem(3, self.channels)}
+        layers: dict[str, Layer] = {"stem": Stem(self.image_channels, self.channels)}
         channels = self.channels
         for stage in range(3):
             if stage:

@@ -12,10 +12,15 @@ OPS = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 class ToyChain(Space):
     """Stem, `length` mixed layers of `channels` channels at full resolution, head."""
 
-    def __init__(self, length: int, channels: int = 16) -> None:
+    def __init__(self, length: int, channels: int = 16, image_channels: int = 3) -> None:
         self.name = f"toy-chain-{length}"
         self.edges = tuple(Edge(f"layer{index}", OPS) for index in range(length))
         self.channels = channels
+        self.image_channels = image_channels
+
+    @property
+    def thin(self) -> Space:
+        return ToyChain(len(self.edges), channels=1, image_channels=1)
 
     def encode(self, arch: ArchSpec) -> str:
         """`skip_connect>nor_conv_3x3>...`, input to output."""
@@ -30,7 +35,7 @@ class ToyChain(Space):
         return ArchSpec(self.name, tuple((op,) for op in ops))
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
-        layers: dict[str, Layer] = {"stem": Stem(3, self.channels)}
+        layers: dict[str, Layer] = {"stem": Stem(self.image_channels, self.channels)}
         for index, edge in enumerate(edges):
             layers[f"cell{index}"] = Cell({index: (edge, 0, 1)}, self.channels)
         layers["head"] = Head(self.channels)

@@ -1,0 +1,37 @@
+"""jacob_cov: how uncorrelated a network's responses to the images of a minibatch are (Mellor et al. 2020, first version)."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from zcpt_ray.data import Batch
+from zcpt_ray.layers import batch_statistics
+from zcpt_ray.proxies.base import Proxy, channels_last
+
+EPSILON = 1e-5
+
+
+def jacob_cov(net: nn.Module, batch: Batch) -> float:
+    """-sum_i (log(v_i + k) + 1 / (v_i + k)) over the eigenvalues v of the correlations of d(sum of logits)/d(image), k = 1e-5.
+
+    -inf where an image's gradient is constant: its correlations are not defined.
+    """
+    images = channels_last(batch.images).detach().requires_grad_()
+    with batch_statistics(net):
+        (jacobian,) = torch.autograd.grad(net(images).sum(), images, materialize_grads=True)
+    rows = jacobian.flatten(1).double().cpu().numpy()  # [B, C * H * W]
+    if (np.ptp(rows, axis=1) == 0).any():
+        return -math.inf
+    eigenvalues = np.linalg.eigvalsh(np.corrcoef(rows))
+    return -float(np.sum(np.log(eigenvalues + EPSILON) + 1 / (eigenvalues + EPSILON)))
+
+
+JACOB_COV = Proxy(
+    "jacob_cov",
+    (jacob_cov,),
+    "Mellor et al. 2020 (arXiv 2006.04647v1), in the form of zero-cost-nas",
+    needs=("images", "gradients"),
+    nan="-inf where an image has a constant gradient",
+)

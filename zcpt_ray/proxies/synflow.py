@@ -1,0 +1,46 @@
+"""synflow: how much flows through each weight when all are positive (Tanaka et al. 2020; eq. 10 of the paper)."""
+
+import math
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from zcpt_ray.data import Batch
+from zcpt_ray.layers import eval_mode
+from zcpt_ray.proxies.base import Proxy
+
+
+def synflow(net: nn.Module, batch: Batch) -> float:
+    """log sum abs(dR/dtheta * theta), with R the sum of the outputs on one image of ones; -inf where nothing flows.
+
+    Weights are replaced by their absolute values, batch norms by the identity, all in float64: the sum itself overflows float32
+    on deep networks. Of the minibatch only the image size counts.
+    """
+    tensors = {name: tensor.detach().double().abs() for name, tensor in net.named_parameters()}
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            identity = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - module.eps}
+            ones = torch.ones_like(module.weight, dtype=torch.float64)
+            tensors |= {f"{name}.{key}": value * ones for key, value in identity.items()}
+    weights = [tensors[f"{name}.weight"] for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    for weight in weights:
+        weight.requires_grad_()
+    image = torch.ones_like(batch.images[:1], dtype=torch.float64)
+    with eval_mode(net):
+        flow = functional_call(net, tensors, image).sum()
+        gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
+    total = float(sum((gradient * weight).detach().abs().sum() for gradient, weight in zip(gradients, weights, strict=True)))
+    return math.log(total) if total > 0 else -math.inf
+
+
+SYNFLOW = Proxy(
+    "synflow",
+    (synflow,),
+    "Tanaka et al. 2020, eq. 10",
+    direction="log of what is published: the same ranking, and sums over minibatches that do not lose it",
+    batch_norm="bypassed",
+    dtype="float64",
+    needs=("gradients",),
+    nan="-inf where no path leads from input to output",
+)
