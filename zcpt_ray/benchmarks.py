@@ -15,6 +15,10 @@ DATASETS = ("cifar10", "cifar100", "imagenet16_120")
 """As the columns of a table spell them."""
 
 
+READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
+"""What a table may say of an architecture: mean over training seeds, the best of them, and on held-out training images."""
+
+
 @dataclass(frozen=True)
 class TabularBenchmark:
     """A table with one row per architecture.
@@ -55,6 +59,25 @@ class TabularBenchmark:
     def seed_columns(self, dataset: str) -> list[str]:
         """The columns with one accuracy per training seed."""
         return [str(column) for column in self.table if str(column).startswith(f"{dataset}_test_seed")]
+
+    def knows(self, dataset: str) -> bool:
+        """Whether the table has accuracies on a data set."""
+        return dataset.replace("-", "_") in DATASETS
+
+    def accuracies(self, dataset: str, reading: str) -> pd.Series:
+        """Accuracy [%] of every architecture on `dataset` in one of the `READINGS`.
+
+        Raises:
+            UserError: the table has none on that data set.
+        """
+        name = dataset.replace("-", "_")
+        columns = {"test accuracy": f"{name}_test", "best test accuracy": f"{name}_test", "validation accuracy": f"{name}_valid"}
+        if columns[reading] not in self.table:
+            have = ", ".join(d for d in DATASETS if f"{d}_test" in self.table)
+            raise UserError(f"the benchmark table has no {reading} on {dataset!r}; it has {have}")
+        if reading == "best test accuracy" and self.seed_columns(name):
+            return self.table[self.seed_columns(name)].max(axis=1).fillna(self.table[f"{name}_test"])
+        return self.test_accuracy(name) if reading == "test accuracy" else self.table[columns[reading]]
 
     def query(self, arch: str) -> dict[str, Any]:
         """Per dataset the test `error` [%] (mean), `error_per_seed`, `rank` (1 is best, ties share the better rank), params, FLOPs.

@@ -1,33 +1,130 @@
-"""Operation scoring functions f(A_t, e, o): how much an op is worth to a partly decided architecture. Greater is better."""
+"""Operation scoring functions f(A_t, e, o): how much an op is worth to a partly decided architecture. Greater is better.
+
+Section 2 of the paper and appendices A.3 and A.4. Each row of `SCORINGS` says what evidence it needs; the search provides that and
+no more. Where the paper's numbers come from another reading than its text, there is a row for each: `*-released` is the former.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, Protocol
 
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.oracles import Oracle
 
-Judge = Callable[[Sequence[PartialArch]], list[float]]
-"""S of each architecture on the step's minibatch, greater is better."""
+Pairs = Sequence[tuple[int, str]]
+"""(edge index, op), those of an edge in a row."""
+
+
+class Judge(Protocol):
+    """A zero-cost proxy on a supernet and a minibatch that are fixed."""
+
+    def __call__(self, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
+        """S of each of `archs`; a proxy that ranks does so among architectures of equal `groups`."""
+
+
+class TrainedSupernet(Protocol):
+    """A supernet whose weights, and alphas where they are not fixed, were trained."""
+
+    def alpha(self, edge: int, op: str) -> float:
+        """The softmax weight of an op on its edge, in [0, 1]."""
+
+    def accuracy(self, arch: PartialArch) -> float:
+        """Accuracy of `arch` with the supernet's weights on the held-out half, in [0, 1]."""
+
+    def accuracy_after_training(self, arch: PartialArch) -> float:
+        """The same once a copy was trained as `arch` for `retrain_epochs`."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What op scores are taken from in one step of a search; None where the scoring at hand does not need it."""
+
+    judge: Judge | None = None
+    oracle: Oracle | None = None
+    trained: TrainedSupernet | None = None
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """`score(judge, arch, pairs)` rates each (edge index, op) of `pairs`; its sign is such that greater is better."""
+    """`score(evidence, arch, pairs)` rates each of `pairs`; its sign is such that greater is better.
+
+    `needs` names the evidence: an untrained supernet and the `proxy`, the `test accuracy` of every network (or another reading
+    of it), the `proxy score` of every network, or a `trained supernet`. `proxy` fixes the proxy. With `retrains`, the supernet is
+    trained on after each decision.
+    """
 
     name: str
-    score: Callable[[Judge, PartialArch, Sequence[tuple[int, str]]], list[float]]
+    score: Callable[[Evidence, PartialArch, Pairs], list[float]]
+    needs: Literal[
+        "proxy", "test accuracy", "best test accuracy", "validation accuracy", "proxy score of every network", "trained supernet"
+    ]
     reference: str
+    proxy: str | None = None
+    retrains: bool = False
 
 
-def zc_pt(judge: Judge, arch: PartialArch, pairs: Sequence[tuple[int, str]]) -> list[float]:
+def zc_pt(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
     """-S(A - (e, o)): the op whose removal hurts most is worth most (eq. 7)."""
-    return [-score for score in judge([arch.perturb(edge, op) for edge, op in pairs])]
+    assert evidence.judge
+    return [-score for score in evidence.judge([arch.perturb(*pair) for pair in pairs], [edge for edge, _ in pairs])]
 
 
-def disc_zc(judge: Judge, arch: PartialArch, pairs: Sequence[tuple[int, str]]) -> list[float]:
+def disc_zc(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
     """S(A + (e, o)): the edge reduced to the op alone (eq. 6)."""
-    return judge([arch.discretize(edge, (op,)) for edge, op in pairs])
+    assert evidence.judge
+    return evidence.judge([arch.discretize(edge, (op,)) for edge, op in pairs], [edge for edge, _ in pairs])
+
+
+def best(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
+    """The greatest value of a network that A + (e, o) can become (eq. 1; eq. 14 where values are proxy scores)."""
+    assert evidence.oracle
+    return [evidence.oracle.best(arch.discretize(edge, (op,))) for edge, op in pairs]
+
+
+def average(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
+    """The mean value of the networks that A + (e, o) can become (eq. 2)."""
+    assert evidence.oracle
+    return [evidence.oracle.mean(arch.discretize(edge, (op,))) for edge, op in pairs]
+
+
+def darts(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
+    """The trained architecture parameter, after the softmax over its edge (eq. 3)."""
+    assert evidence.trained
+    return [evidence.trained.alpha(*pair) for pair in pairs]
+
+
+def darts_pt(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
+    """-V(A - (e, o)): the op without which the trained supernet classifies worst is worth most (eq. 5)."""
+    assert evidence.trained
+    return [-evidence.trained.accuracy(arch.perturb(*pair)) for pair in pairs]
+
+
+def disc_acc(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
+    """V(A + (e, o)) after a few epochs of training (eq. 4)."""
+    assert evidence.trained
+    return [evidence.trained.accuracy_after_training(arch.discretize(edge, (op,))) for edge, op in pairs]
+
+
+def by_edge(pairs: Pairs, scores: Sequence[float]) -> dict[int, list[float]]:
+    """Scores of the ops of each edge, in the order of `pairs`."""
+    rows = groupby(zip(pairs, scores, strict=True), key=lambda row: row[0][0])
+    return {edge: [score for _, score in group] for edge, group in rows}
 
 
 SCORINGS: dict[str, Scoring] = {
-    scoring.name: scoring for scoring in (Scoring("zc-pt", zc_pt, "eq. 7"), Scoring("disc-zc", disc_zc, "eq. 6"))
+    scoring.name: scoring
+    for scoring in (
+        Scoring("zc-pt", zc_pt, "proxy", "eq. 7"),
+        Scoring("disc-zc", disc_zc, "proxy", "eq. 6"),
+        Scoring("tenas", zc_pt, "proxy", "A.3: zc-pt with the proxy tenas", proxy="tenas"),
+        Scoring("best-acc", best, "test accuracy", "eq. 1, A.3: mean over training seeds"),
+        Scoring("best-acc-released", best, "best test accuracy", "eq. 1, table A12: the best of all training seeds"),
+        Scoring("avg-acc", average, "test accuracy", "eq. 2, A.3: mean over training seeds"),
+        Scoring("avg-acc-released", average, "validation accuracy", "eq. 2, table A12: validation accuracy"),
+        Scoring("best-zc", best, "proxy score of every network", "eq. 14"),
+        Scoring("darts", darts, "trained supernet", "eq. 3; Liu et al. 2019"),
+        Scoring("darts-pt", darts_pt, "trained supernet", "eq. 5; Wang et al. 2021", retrains=True),
+        Scoring("disc-acc", disc_acc, "trained supernet", "eq. 4; Wang et al. 2021", retrains=True),
+    )
 }
