@@ -22,12 +22,12 @@ from rich.console import Console
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.cli import one_line_errors
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.data import Batch, draw_minibatch
+from zcpt_ray.data import Batch, draw_minibatch, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, score_archs
 from zcpt_ray.results import terminal_table
-from zcpt_ray.search import load_data, local_device
+from zcpt_ray.search import load_data
 from zcpt_ray.spaces.nasbench201 import OPS, NASBench201
 from zcpt_ray.supernet import MaskedSupernet, Supernet
 
@@ -126,7 +126,7 @@ def peak_memory(way: str, options: Options) -> float:
 
 def _batch(options: Options, batch_size: int | None = None) -> Batch:
     config = SearchConfig(dataset=options.dataset, batch_size=batch_size or options.batch_size, device=options.device)
-    return draw_minibatch(load_data(config), config.batch_size, seed=0, device=local_device(config))
+    return draw_minibatch(load_data(config).images, config.batch_size, seed=0, device=local_device(config.device))
 
 
 def main(options: Options) -> None:

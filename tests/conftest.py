@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from zcpt_ray.data import Batch, ImageSet
+from zcpt_ray.search import SearchData
 from zcpt_ray.spaces.nasbench201 import NASBench201
 
 
@@ -33,6 +34,12 @@ def images() -> ImageSet:
     random = np.random.default_rng(1)
     raw = random.integers(0, 256, (40, 3, 32, 32)).astype(np.uint8)
     return ImageSet(raw, random.integers(0, 3, 40), 3, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), flip=True)
+
+
+@pytest.fixture
+def data(images: ImageSet) -> SearchData:
+    """The same as both halves."""
+    return SearchData(images, held_out=images)
 
 
 @pytest.fixture

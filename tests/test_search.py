@@ -4,14 +4,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
-from zcpt_ray import proxies, search
+from zcpt_ray import proxies
 from zcpt_ray.configs import SearchConfig, smoke
-from zcpt_ray.data import ImageSet
+from zcpt_ray.data import local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import Proxy
 from zcpt_ray.records import Progress, RunStore
-from zcpt_ray.search import load_data, local_device, propose, resolve, run_search_locally, validate
+from zcpt_ray.search import SearchData, load_data, propose, resolve, run_search_locally, validate
 
 CONFIG = SearchConfig(space="toy-chain-2", num_proposals=3, num_validations=12, batch_size=8)
 
@@ -46,8 +47,8 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert dataclasses.replace(result, seconds={}) == dataclasses.replace(whole, seconds={})
 
 
-def test_proposals_share_weights_and_differ_in_minibatches(images: ImageSet) -> None:
-    one, same, other = (propose(CONFIG, images, index) for index in (0, 0, 1))
+def test_proposals_share_weights_and_differ_in_minibatches(data: SearchData) -> None:
+    one, same, other = (propose(CONFIG, data, index) for index in (0, 0, 1))
     assert one.decisions == same.decisions
     assert one.decisions != other.decisions
     assert one.num_evaluations == 2 * 4
@@ -55,9 +56,9 @@ def test_proposals_share_weights_and_differ_in_minibatches(images: ImageSet) -> 
 
 @pytest.mark.parametrize("order", ["fixed", "random", "global-op-iter", "global-edge-once"])
 @pytest.mark.parametrize("scoring", ["zc-pt", "disc-zc"])
-def test_decisions_keep_the_best_op_of_their_edge(order: str, scoring: str, images: ImageSet) -> None:
+def test_decisions_keep_the_best_op_of_their_edge(order: str, scoring: str, data: SearchData) -> None:
     config = dataclasses.replace(CONFIG, space="nasbench201", order=order, scoring=scoring)
-    proposal = propose(config, images, 0)
+    proposal = propose(config, data, 0)
     assert sorted(d.edge for d in proposal.decisions) == sorted(edge.name for edge in resolve(config).space.edges)
     for decision in proposal.decisions:
         assert decision.scores[decision.kept[0]] == max(decision.scores.values())
@@ -65,15 +66,15 @@ def test_decisions_keep_the_best_op_of_their_edge(order: str, scoring: str, imag
         assert [d.edge for d in proposal.decisions] == [edge.name for edge in resolve(config).space.edges]
 
 
-def test_validation_slices_add_up(images: ImageSet) -> None:
+def test_validation_slices_add_up(data: SearchData) -> None:
     arch = "nor_conv_3x3>skip_connect"
-    whole = validate(CONFIG, images, arch, range(6)).scores
-    parts = validate(CONFIG, images, arch, range(0, 4)).scores | validate(CONFIG, images, arch, range(4, 6)).scores
+    whole = validate(CONFIG, data, arch, range(6)).measures
+    parts = validate(CONFIG, data, arch, range(0, 4)).measures | validate(CONFIG, data, arch, range(4, 6)).measures
     assert whole == parts
     assert len(set(whole.values())) == 6
 
 
-@pytest.mark.parametrize("field", ["space", "dataset", "proxy", "scoring", "order"])
+@pytest.mark.parametrize("field", ["space", "dataset", "proxy", "scoring", "order", "method"])
 def test_unknown_names_list_the_known_ones(field: str) -> None:
     with pytest.raises(UserError, match=f"unknown {field} 'nonsense'; choose from .+, "):
         resolve(dataclasses.replace(CONFIG, **{field: "nonsense"}))
@@ -100,10 +101,10 @@ def test_a_batch_must_fit_the_data() -> None:
 
 
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="'cuda' was asked for, but torch sees no GPU"):
-        local_device(dataclasses.replace(CONFIG, device="cuda"))
-    assert local_device(CONFIG) == "cpu"
+        local_device("cuda")
+    assert local_device("auto") == "cpu"
 
 
 def test_nan_stops_the_search_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_nan_stops_the_search_and_loses_nothing(monkeypatch: pytest.MonkeyPatch,
         return math.nan if len(calls) == 12 else float(len(calls) % 5)
 
     config = dataclasses.replace(CONFIG, proxy="breaking")
-    monkeypatch.setitem(proxies.PROXIES, "breaking", Proxy("breaking", score, "test"))
+    monkeypatch.setitem(proxies.PROXIES, "breaking", Proxy("breaking", (score,), "test"))
     with pytest.raises(UserError, match="'breaking' gave NaN"):
         run_search_locally(config, RunStore(config, tmp_path))
     assert RunStore(config, tmp_path).missing_proposals() == [1, 2]
@@ -130,7 +131,9 @@ def test_without_validation_the_most_proposed_wins() -> None:
 
 
 def test_smoke_is_a_small_search() -> None:
-    assert smoke(SearchConfig(order="fixed")) == SearchConfig(order="fixed", num_proposals=2, num_validations=3, batch_size=16)
+    small = smoke(SearchConfig(order="fixed"))
+    assert (small.order, small.num_proposals, small.num_validations, small.batch_size) == ("fixed", 2, 3, 16)
+    assert smoke(SearchConfig(num_proposals=1, num_validations=0)).num_validations == 0
 
 
 @pytest.mark.data

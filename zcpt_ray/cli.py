@@ -5,13 +5,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import rich.progress as bars
 import tyro
 from rich.console import Console
 
+from zcpt_ray.baselines import METHODS
 from zcpt_ray.benchmarks import load_benchmark, table_path
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.data import DATASETS
@@ -20,12 +21,40 @@ from zcpt_ray.orders import ORDERS
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.records import Progress, RunStore, SearchResult
 from zcpt_ray.results import benchmark_table, candidate_table, terminal_table
+from zcpt_ray.score_tables import Spread, spread_locally
 from zcpt_ray.scoring import SCORINGS
-from zcpt_ray.search import resolve, run_search_locally
+from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally
 from zcpt_ray.spaces import SPACES
 
 LINE_SECONDS = 10
 """How often progress is printed where there is no terminal to draw on."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a job runs."""
+
+    local: bool = False
+    """Run in this process, without Ray."""
+    address: str = ""
+    """Ray cluster to join; by default the one this machine is part of, or a new one on this machine."""
+    cpus_per_task: int = 1
+    """CPUs, and so threads, of each task."""
+    gpus_per_task: float = 1.0
+    """GPUs of each task, where the cluster has any; a fraction lets tasks share one."""
+
+    def spread(self, config: SearchConfig) -> Spread:
+        """A way to run a function over items there, on what `config.device` asks for.
+
+        Raises:
+            UserError: no such cluster, or one that cannot run it.
+        """
+        if self.local:
+            return spread_locally
+        from zcpt_ray.distributed import TaskResources, connect, spread_over, task_options  # a local job does without Ray
+
+        connect(self.address)
+        return spread_over(task_options(config, TaskResources(self.cpus_per_task, self.gpus_per_task)))
 
 
 @dataclass(frozen=True)
@@ -35,16 +64,9 @@ class SearchJob:
     config: SearchConfig
     smoke: bool = False
     """Shrink the search to seconds: shows that everything runs, not what the method finds."""
-    local: bool = False
-    """Run in this process, without Ray."""
     out: Path | None = None
     """Run directory; by default runs/ and a name made from the configuration. The same command goes on where it stopped."""
-    address: str = ""
-    """Ray cluster to join; by default the one this machine is part of, or a new one on this machine."""
-    cpus_per_task: int = 1
-    """CPUs, and so threads, of each proposal or validation task."""
-    gpus_per_task: float = 1.0
-    """GPUs of each task, where the cluster has any; a fraction lets tasks share one."""
+    cluster: Cluster = field(default_factory=Cluster)
 
 
 def main(description: str, defaults: SearchConfig) -> None:
@@ -55,6 +77,7 @@ def main(description: str, defaults: SearchConfig) -> None:
         "proxies": PROXIES,
         "scorings": SCORINGS,
         "orders": ORDERS,
+        "methods": (DISCRETIZE, *METHODS),
     }
     listing = "\n\n".join(f"{kind}: {', '.join(table)}" for kind, table in names.items())
     with one_line_errors():
@@ -90,7 +113,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
             f"{config.space} on {config.dataset}, {config.proxy}, {config.order} order, seed {config.seed} -> {directory}"
         )
         with watch(console) as report:
-            result = run_search_locally(config, store, report) if job.local else _run_on_ray(job, config, directory, report)
+            result = run_search_locally(config, store, report) if job.cluster.local else _run_on_ray(job, config, directory, report)
         result.save(directory)
     if benchmark:
         result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch))
@@ -142,6 +165,6 @@ def _line(task: bars.Task) -> str:
 def _run_on_ray(job: SearchJob, config: SearchConfig, directory: Path, report: Callable[[Progress], None]) -> SearchResult:
     from zcpt_ray.distributed import TaskResources, connect, run_search  # a local search does without Ray, installed or not
 
-    resources = TaskResources(job.cpus_per_task, job.gpus_per_task)
-    connect(job.address)
+    resources = TaskResources(job.cluster.cpus_per_task, job.cluster.gpus_per_task)
+    connect(job.cluster.address)
     return run_search(config, directory, resources, report)

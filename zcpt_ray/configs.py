@@ -4,10 +4,55 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from zcpt_ray.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
+
+
+def _check_least(config: object, least: dict[str, float]) -> None:
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not value >= bound:
+            raise UserError(f"{name} must be at least {bound:g}, got {value}")
+
+
+@dataclass(frozen=True)
+class SupernetTraining:
+    """How a supernet is trained for the scorings that need that: `darts`, `darts-pt`, `disc-acc`. Defaults: DARTS-PT's.
+
+    Weights: SGD with momentum, cosine decay to `min_learning_rate`. Alphas: Adam, first order, on the held-out half.
+
+    Raises:
+        UserError: a number is out of range.
+    """
+
+    epochs: int = 60
+    """Epochs over the search half before anything is scored."""
+    retrain_epochs: int = 5
+    """Epochs after each decision (darts-pt, disc-acc), and of each discretized supernet that disc-acc judges."""
+    training_batch_size: int = 64
+    """Images per step."""
+    learning_rate: float = 0.025
+    """Of the weights, at the start."""
+    min_learning_rate: float = 0.001
+    """Of the weights, at the end and when retraining."""
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = 3e-4
+    """Of the weights."""
+    gradient_clip: float = 5.0
+    """Greatest norm of the weights' gradient."""
+    alpha_learning_rate: float = 3e-4
+    """Of the architecture parameters alpha, with Adam, betas 0.5 and 0.999, weight decay 0.001."""
+    fixed_alpha: bool = False
+    """Leave alphas equal: DARTS-PT (fix alpha)."""
+    max_images: int = 0
+    """Train and judge on the first so many images of each half, for a machine without a GPU; 0 takes all."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, {"epochs": 0, "retrain_epochs": 0, "training_batch_size": 2, "learning_rate": 0, "max_images": 0})
 
 
 @dataclass(frozen=True)
@@ -26,6 +71,8 @@ class SearchConfig:
     """Zero-cost proxy S that scores supernets and networks."""
     scoring: str = "zc-pt"
     """Operation scoring function: what is asked of the proxy to rate an op."""
+    method: str = "discretize"
+    """How an architecture is proposed: discretize a supernet edge by edge, or one of the baselines."""
     order: str = "random"
     """In which order edges are discretized."""
     num_proposals: int = 10
@@ -36,16 +83,21 @@ class SearchConfig:
     """Images per minibatch."""
     seed: int = 0
     """Search seed."""
+    evaluations: int = 500
+    """Networks that one proposal of evolution scores."""
     device: str = "auto"
     """cpu, cuda, or auto: a GPU if there is one."""
+    training: SupernetTraining = SupernetTraining()
 
     def __post_init__(self) -> None:
-        for name, least in (("num_proposals", 1), ("num_validations", 0), ("batch_size", 2), ("seed", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise UserError(f"{name} must be at least {least}, got {value}")
+        _check_least(self, {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1})
         if self.device not in DEVICES:
             raise UserError(f"unknown device {self.device!r}; choose from {', '.join(DEVICES)}")
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "SearchConfig":
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**raw, "training": SupernetTraining(**raw["training"])})
 
 
 def run_id(config: SearchConfig) -> str:
@@ -56,4 +108,8 @@ def run_id(config: SearchConfig) -> str:
 
 def smoke(config: SearchConfig) -> SearchConfig:
     """The same search, shrunk to seconds on a CPU: it shows that everything runs, not what the method finds."""
-    return dataclasses.replace(config, num_proposals=2, num_validations=3, batch_size=16)
+    training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=64, training_batch_size=32)
+    few = min(config.num_proposals, 2), min(config.num_validations, 3)
+    return dataclasses.replace(
+        config, num_proposals=few[0], num_validations=few[1], batch_size=16, evaluations=8, training=training
+    )

@@ -10,7 +10,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.data import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.records import Progress, Proposal, RunStore, SearchResult, Validation
+from zcpt_ray.score_tables import Spread
+from zcpt_ray.search import SearchData
 
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 10
 CONNECT_SECONDS = 10
+IN_FLIGHT = 256
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,13 @@ def task_options(config: SearchConfig, resources: TaskResources) -> dict[str, fl
 
 # A task runs in a worker that has run others before: N proposals do not pay for N starts of CUDA.
 @ray.remote(max_retries=10, max_calls=1000)
-def _propose(config: SearchConfig, data: ImageSet, index: int) -> Proposal:
+def _propose(config: SearchConfig, data: SearchData, index: int) -> Proposal:
     _use_assigned_cpus()
     return search.propose(config, data, index)
 
 
 @ray.remote(max_retries=10, max_calls=1000)
-def _validate(config: SearchConfig, data: ImageSet, arch: str, minibatches: range) -> Validation:
+def _validate(config: SearchConfig, data: SearchData, arch: str, minibatches: range) -> Validation:
     _use_assigned_cpus()
     return search.validate(config, data, arch, minibatches)
 
@@ -135,10 +138,50 @@ class CandidatePool:
 
     async def result(self, wall: float) -> SearchResult:
         """The ranked candidates, once all is done; `wall` is the driver's time in seconds."""
-        return self.store.result(wall)
+        return search.select(self.store, wall)
 
     async def _collect(self, data: Any, arch: str, minibatches: range) -> None:
         self.store.add_validation(await _validate.options(**self.options).remote(self.config, data, arch, minibatches))
+
+
+@ray.remote(max_retries=10, max_calls=1000)
+def _call(function: Callable[[Any, Any], Any], shared: Any, item: Any) -> Any:
+    _use_assigned_cpus()
+    return function(shared, item)
+
+
+def spread_over(options: dict[str, float]) -> Spread:
+    """Calls of any function as tasks, each with the given Ray options; results come in the order they finish.
+
+    Raises:
+        UserError: what a call raised, or a worker that died too often.
+    """
+
+    def spread(function: Callable[[Any, Any], Any], shared: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        reference, left = ray.put(shared), list(reversed(items))
+        running: dict[Any, Any] = {}
+        with _plain_errors():
+            while left or running:
+                while left and len(running) < IN_FLIGHT:
+                    item = left.pop()
+                    running[_call.options(**options).remote(function, reference, item)] = item
+                (done,), _ = ray.wait(list(running))
+                yield running.pop(done), ray.get(done)
+
+    return spread
+
+
+@contextmanager
+def _plain_errors(kept: str = "") -> Iterator[None]:
+    """What a task raised for the user to read, as itself; a process that died too often, in one line."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(f"a Ray process died too often: {str(error).strip().splitlines()[0]}{kept}") from error
 
 
 def run_search(
@@ -156,37 +199,31 @@ def run_search(
     search.resolve(config)
     options = task_options(config, resources or TaskResources())
     RunStore(config, directory)  # so that a directory of another run is refused here, before any work
-    data = ray.put(search.load_data(config))
+    data = ray.put(search.load_data(config, spread_over(options)))
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # where the run directory is
     actor: Any = CandidatePool  # the decorator's type has no options()
     pool = actor.options(scheduling_strategy=here).remote(config, str(directory.absolute()), options)
     waiting: list[Any] = []
     adding: list[Any] = []
-    try:
-        while True:
-            if not waiting and not adding:  # at first, and again should the pool have lost any
-                missing = ray.get(pool.missing_proposals.remote())
-                waiting = [_propose.options(**options).remote(config, data, index) for index in missing]
-            if waiting:
-                done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_SECONDS)
-                adding += [pool.add.remote(proposal) for proposal in done]
-            else:
-                time.sleep(POLL_SECONDS)
-            added, adding = ray.wait(adding, num_returns=len(adding), timeout=0) if adding else ([], [])
-            ray.get(added)
-            progress = ray.get(pool.advance.remote([data]))
-            report(progress)
-            if progress.proposals_done == config.num_proposals and progress.validations_done == progress.validations_total:
-                result: SearchResult = ray.get(pool.result.remote(time.perf_counter() - started))
-                return result
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"a Ray process died too often: {reason}; what is finished is kept in {directory}") from error
-    finally:
-        if adding:  # whatever went wrong, proposals that are finished are kept
-            ray.wait(adding, num_returns=len(adding), timeout=SETTLE_SECONDS)
-        ray.kill(pool)
+    with _plain_errors(f"; what is finished is kept in {directory}"):
+        try:
+            while True:
+                if not waiting and not adding:  # at first, and again should the pool have lost any
+                    missing = ray.get(pool.missing_proposals.remote())
+                    waiting = [_propose.options(**options).remote(config, data, index) for index in missing]
+                if waiting:
+                    done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_SECONDS)
+                    adding += [pool.add.remote(proposal) for proposal in done]
+                else:
+                    time.sleep(POLL_SECONDS)
+                added, adding = ray.wait(adding, num_returns=len(adding), timeout=0) if adding else ([], [])
+                ray.get(added)
+                progress = ray.get(pool.advance.remote([data]))
+                report(progress)
+                if progress.proposals_done == config.num_proposals and progress.validations_done == progress.validations_total:
+                    result: SearchResult = ray.get(pool.result.remote(time.perf_counter() - started))
+                    return result
+        finally:
+            if adding:  # whatever went wrong, proposals that are finished are kept
+                ray.wait(adding, num_returns=len(adding), timeout=SETTLE_SECONDS)
+            ray.kill(pool)

@@ -11,6 +11,7 @@ import math
 import os
 import platform
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -48,10 +49,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Validation:
-    """End-to-end scores of one architecture, by index of the validation minibatch."""
+    """What the proxy measured of one architecture end to end, by index of the validation minibatch."""
 
     arch: str
-    scores: dict[int, float]
+    measures: dict[int, tuple[float, ...]]
     seconds: float
 
 
@@ -95,7 +96,7 @@ class SearchResult:
         """
         raw = _read(directory / "result.json")
         try:
-            raw["config"] = SearchConfig(**raw["config"])
+            raw["config"] = SearchConfig.from_dict(raw["config"])
             raw["best"] = _candidate(raw["best"])
             raw["candidates"] = tuple(_candidate(candidate) for candidate in raw["candidates"])
             return cls(**raw)
@@ -139,7 +140,7 @@ class RunStore:
 
     def add_validation(self, validation: Validation) -> None:
         """Accept a slice of scores; on disk before this returns."""
-        start = min(validation.scores)
+        start = min(validation.measures)
         if (validation.arch, start) not in self.validations:
             if self.directory:
                 digest = hashlib.blake2b(validation.arch.encode(), digest_size=8).hexdigest()
@@ -163,7 +164,7 @@ class RunStore:
     def progress(self) -> Progress:
         """What is done, and what is known to be left."""
         archs = {proposal.arch for proposal in self.proposals.values()}
-        done = sum(len(validation.scores) for validation in self._valid())
+        done = sum(len(validation.measures) for validation in self._valid())
         return Progress(len(self.proposals), self.config.num_proposals, done, len(archs) * self.config.num_validations)
 
     def _valid(self) -> list[Validation]:
@@ -171,15 +172,23 @@ class RunStore:
         archs = {proposal.arch for proposal in self.proposals.values()}
         return [validation for validation in self.validations.values() if validation.arch in archs]
 
-    def result(self, wall: float) -> SearchResult:
-        """Rank the candidates by score, then by how often they were proposed, then by who came first."""
+    def result(self, wall: float, combine: Callable[[Sequence[tuple[float, ...]]], list[float]]) -> SearchResult:
+        """Rank the candidates by score, then by how often they were proposed, then by who came first.
+
+        `combine` turns what was measured of all of them on one minibatch into their scores on it (`Proxy.combine`).
+        """
         assert not self.missing_proposals()
         assert not self.missing_slices()
         times = Counter(proposal.arch for proposal in self.proposals.values())
         first = {arch: min(p.index for p in self.proposals.values() if p.arch == arch) for arch in times}
-        scores: dict[str, list[float]] = {arch: [] for arch in times}
+        measured: dict[int, dict[str, tuple[float, ...]]] = {index: {} for index in range(self.config.num_validations)}
         for validation in self._valid():
-            scores[validation.arch] += validation.scores.values()
+            for index, values in validation.measures.items():
+                measured[index][validation.arch] = values
+        scores: dict[str, list[float]] = {arch: [] for arch in times}
+        for values_of in measured.values():
+            for arch, score in zip(times, combine([values_of[arch] for arch in times]), strict=True):
+                scores[arch].append(score)
         candidates = [ScoredCandidate(arch, math.fsum(scores[arch]), times[arch], first[arch]) for arch in times]
         candidates.sort(key=lambda c: (-c.score, -c.times_proposed, c.first_proposal))
         op_scores = sum(proposal.num_evaluations for proposal in self.proposals.values())
@@ -199,7 +208,7 @@ class RunStore:
         except OSError as error:
             raise UserError(f"cannot use the run directory {directory}: {error}") from error
         self.proposals = {p.index: p for p in proposals if p.index < self.config.num_proposals}
-        self.validations = {(v.arch, min(v.scores)): v for v in validations}
+        self.validations = {(v.arch, min(v.measures)): v for v in validations}
 
     def _claim(self, directory: Path) -> None:
         """Make the directory this configuration's. The configuration is written first: what has it is ours, whenever we die."""
@@ -238,9 +247,10 @@ def _proposal(raw: dict[str, Any]) -> Proposal:
 
 
 def _validation(raw: dict[str, Any]) -> Validation:
-    if not raw["scores"]:
-        raise ValueError("no scores")
-    return Validation(raw["arch"], {int(index): float(score) for index, score in raw["scores"].items()}, raw["seconds"])
+    if not raw["measures"]:
+        raise ValueError("no measures")
+    measures = {int(index): tuple(float(value) for value in values) for index, values in raw["measures"].items()}
+    return Validation(raw["arch"], measures, raw["seconds"])
 
 
 def _floats(scores: dict[str, Any]) -> dict[str, float]:

@@ -1,12 +1,14 @@
 """From records to tables: for the terminal and for Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from zcpt_ray.published import TABLE_2
 from zcpt_ray.records import SearchResult
 
 
@@ -56,6 +58,34 @@ def summary_table(results: Iterable[SearchResult]) -> pd.DataFrame:
             for key, group in sorted(settings.items(), key=lambda item: str(item[0]))
         ]
     )
+
+
+def comparison_table(named: Mapping[str, Sequence[SearchResult]]) -> pd.DataFrame:
+    """One row per named search, its results differing in their seed only: cost, and where there is a benchmark, test errors.
+
+    `paper` is the paper's CIFAR-10 error of the search of that name (N = 10, V = 100).
+    """
+    rows = []
+    for name, results in named.items():
+        config, evaluations = results[0].config, sum(result.num_evaluations for result in results)
+        seconds = sum(result.seconds["propose"] + result.seconds["validate"] for result in results)
+        row: dict[str, Any] = {"search": name, "dataset": config.dataset, "N": config.num_proposals, "V": config.num_validations}
+        row |= {"batch": config.batch_size, "seeds": len(results), "scores": evaluations // len(results)}
+        row |= {"s per score": f"{seconds / evaluations:.3g}" if evaluations else "-"}
+        if all(result.benchmark for result in results):
+            row |= _errors(results)
+        mean, deviation = TABLE_2.get(name.replace("nwot-released", "nwot"), (None, None))
+        rows.append(row | {"paper": "-" if mean is None else f"{mean:.2f}±{deviation:.2f}"})
+    return pd.DataFrame(rows)
+
+
+def write_table(table: pd.DataFrame, stem: Path) -> None:
+    """The table as .csv, .parquet, .md and .tex beside each other."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(stem.with_suffix(".csv"), index=False)
+    table.to_parquet(stem.with_suffix(".parquet"))
+    stem.with_suffix(".md").write_text(table.to_markdown(index=False, disable_numparse=True) + "\n")
+    stem.with_suffix(".tex").write_text(table.to_latex(index=False, escape=True))
 
 
 def _errors(group: Sequence[SearchResult]) -> dict[str, str]:

@@ -3,32 +3,41 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import torch
+import pandas as pd
 
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.baselines import METHODS, Found, Method, Proposing
+from zcpt_ray.benchmarks import READINGS, load_benchmark
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.data import DATASETS, Dataset, ImageSet, draw_minibatch, search_half
+from zcpt_ray.data import DATASETS, Batch, Dataset, ImageSet, draw_minibatch, halves, local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.oracles import Oracle
 from zcpt_ray.orders import ORDERS, Order, Visit
-from zcpt_ray.proxies import PROXIES, Proxy, score_archs
+from zcpt_ray.proxies import PROXIES, Proxy, measure_archs
 from zcpt_ray.records import Decision, Progress, Proposal, RunStore, SearchResult, Validation
 from zcpt_ray.registry import lookup
-from zcpt_ray.scoring import SCORINGS, Judge, Scoring
+from zcpt_ray.score_tables import Spread, TableKey, score_table, spread_locally
+from zcpt_ray.scoring import SCORINGS, Evidence, Scoring, by_edge
 from zcpt_ray.seeding import derive_seed, generator
 from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.supernet import Supernet
+from zcpt_ray.supernet_training import SupernetTrainer
+
+DISCRETIZE = "discretize"
+"""The method that is not a baseline: Zero-Cost-PT and everything that only scores ops otherwise."""
 
 
 @dataclass(frozen=True)
 class Components:
-    """The records that a configuration names."""
+    """The records that a configuration names; `method` is None where it discretizes a supernet."""
 
     space: Space
     dataset: Dataset
     proxy: Proxy
     scoring: Scoring
     order: Order
+    method: Method | None
 
 
 def resolve(config: SearchConfig) -> Components:
@@ -37,60 +46,109 @@ def resolve(config: SearchConfig) -> Components:
     Raises:
         UserError: an unknown name; the message lists the known ones.
     """
+    scoring = lookup(SCORINGS, config.scoring, "scoring")
     return Components(
         lookup(SPACES, config.space, "space"),
         lookup(DATASETS, config.dataset, "dataset"),
-        lookup(PROXIES, config.proxy, "proxy"),
-        lookup(SCORINGS, config.scoring, "scoring"),
+        lookup(PROXIES, scoring.proxy or config.proxy, "proxy"),
+        scoring,
         lookup(ORDERS, config.order, "order"),
+        lookup({DISCRETIZE: None, **METHODS}, config.method, "method"),
     )
 
 
-def load_data(config: SearchConfig) -> ImageSet:
-    """The images that the search may see.
+@dataclass(frozen=True)
+class SearchData:
+    """What a search reads: its half of the training images and, where the scoring asks for them, more.
+
+    `held_out` is the other half; `values` what each finished architecture is worth, by its encoding.
+    """
+
+    images: ImageSet
+    held_out: ImageSet | None = None
+    values: dict[str, float] | None = None
+
+
+def load_data(
+    config: SearchConfig, spread: Spread = spread_locally, report: Callable[[int, int], None] = lambda done, total: None
+) -> SearchData:
+    """Read what the search needs. Proxy scores of every network that are not there yet are computed, over `spread`.
 
     Raises:
-        UserError: an unknown or missing data set, or fewer images than a minibatch needs.
+        UserError: an unknown or missing data set or table, or fewer images than a minibatch needs.
     """
-    data = search_half(resolve(config).dataset)
-    if config.batch_size > len(data):
-        raise UserError(f"batch_size {config.batch_size} is more than the {len(data)} images of {config.dataset}'s search half")
-    return data
+    parts = resolve(config)
+    needs = parts.scoring.needs
+    values: dict[str, float] | None = None
+    if needs in READINGS:
+        benchmark = load_benchmark(config.space)
+        if benchmark is None:
+            raise UserError(f"scoring {config.scoring!r} needs the benchmark table of {config.space!r}, which is not there")
+        values = as_floats(benchmark.accuracies(config.dataset, needs))
+    images, held_out = halves(parts.dataset)
+    if config.batch_size > len(images):
+        raise UserError(f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half")
+    if needs == "proxy score of every network":
+        values = as_floats(score_table(TableKey.of(config), images, config.device, spread, report))
+    return SearchData(images, held_out if needs == "trained supernet" else None, values)
 
 
-def local_device(config: SearchConfig) -> str:
-    """The torch device to use in this process.
-
-    Raises:
-        UserError: a GPU was asked for and there is none.
-    """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device 'cuda' was asked for, but torch sees no GPU here; use --device cpu or auto")
-    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+def as_floats(values: pd.Series) -> dict[str, float]:
+    """From encoded architecture to value."""
+    return {str(arch): float(value) for arch, value in values.items()}
 
 
-def propose(config: SearchConfig, data: ImageSet, index: int) -> Proposal:
-    """Discretize the whole supernet once: proposal `index` of the search, which no other proposal influences.
+def propose(config: SearchConfig, data: SearchData, index: int) -> Proposal:
+    """Proposal `index` of the search, which no other proposal influences."""
+    started = time.perf_counter()
+    parts = resolve(config)
+    found = _run_method(config, parts, parts.method, data, index) if parts.method else _discretize(config, data, index)
+    return Proposal(index, parts.space.encode(found.arch), found.decisions, found.num_evaluations, time.perf_counter() - started)
+
+
+def _run_method(config: SearchConfig, parts: Components, method: Method, data: SearchData, index: int) -> Found:
+    """A proposal of a baseline; supernet and minibatch are made when it asks for a score."""
+    made: list[tuple[Supernet, Batch]] = []
+
+    def supernet_and_batch() -> tuple[Supernet, Batch]:
+        if not made:
+            seed = derive_seed(config.seed, "proposal", index, "minibatch", 0)
+            device = local_device(config.device)
+            made.append((untrained_supernet(config, data), draw_minibatch(data.images, config.batch_size, seed, device)))
+        return made[0]
+
+    def measure(archs: Sequence[PartialArch], alone: bool) -> list[tuple[float, ...]]:
+        supernet, batch = supernet_and_batch()
+        return measure_archs(parts.proxy, supernet, archs, batch, alone)
+
+    random = generator(config.seed, "proposal", index, "method")
+    return method.propose(Proposing(config, parts.space, parts.proxy, random, measure, lambda: supernet_and_batch()[0].op_params()))
+
+
+def _discretize(config: SearchConfig, data: SearchData, index: int) -> Found:
+    """Discretize the whole supernet once.
 
     The supernet's weights are those of the search seed; order and minibatches are drawn for this index.
     """
-    started = time.perf_counter()
-    parts, device = resolve(config), local_device(config)
-    supernet = parts.space.supernet(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
-    arch = PartialArch.all_open(parts.space.edges)
+    scorer = OpScorer(config, data)
+    arch = PartialArch.all_open(scorer.parts.space.edges)
     decisions: list[Decision] = []
     evaluations = 0
-    for step, visits in enumerate(_steps(config, parts, index)):
-        seed = derive_seed(config.seed, "proposal", index, "minibatch", step)
-        batch = draw_minibatch(data, config.batch_size, seed, device)
-        scorer = _EdgeScorer(parts.scoring, arch, partial(score_archs, parts.proxy, supernet, batch=batch))
+    for step, visits in enumerate(_steps(config, scorer.parts, index)):
+        scores = scorer.step(arch, derive_seed(config.seed, "proposal", index, "minibatch", step))
         for visit in visits:
-            edge, decision = _decide(arch, visit, scorer, step)
+            edge, decision = _decide(arch, visit, scores, step)
             arch = arch.discretize(edge, decision.kept)
             decisions.append(decision)
-        evaluations += scorer.num_evaluations
-    encoded = parts.space.encode(arch.finish(parts.space.name))
-    return Proposal(index, encoded, tuple(decisions), evaluations, time.perf_counter() - started)
+        evaluations += scores.num_evaluations
+        scorer.decided(arch)
+    return Found(arch.finish(scorer.parts.space.name), tuple(decisions), evaluations)
+
+
+def untrained_supernet(config: SearchConfig, data: SearchData) -> Supernet:
+    """The supernet with the weights of the search seed, on this process's device."""
+    space = lookup(SPACES, config.space, "space")
+    return space.supernet(data.images.num_classes, derive_seed(config.seed, "supernet")).to(local_device(config.device))
 
 
 def _steps(config: SearchConfig, parts: Components, index: int) -> Iterator[list[Visit]]:
@@ -104,50 +162,106 @@ def _steps(config: SearchConfig, parts: Components, index: int) -> Iterator[list
             yield [visit for lane, visit in zip(lanes, visits, strict=True) if taken < len(lane)]
 
 
-class _EdgeScorer:
+class OpScorer:
+    """Rates the ops of one supernet as a configuration says, from the evidence that its scoring needs.
+
+    A trained supernet is trained here first, which takes its time; `decided` trains it on where the scoring wants that.
+    """
+
+    def __init__(self, config: SearchConfig, data: SearchData) -> None:
+        self.config = config
+        self.data = data
+        self.parts = resolve(config)
+        self.supernet = untrained_supernet(config, data)
+        self.op_params = self.supernet.op_params()
+        self.oracle = None if data.values is None else Oracle.of(self.parts.space, data.values)
+        self.trained = None
+        if self.parts.scoring.needs == "trained supernet":
+            assert data.held_out is not None
+            self.trained = SupernetTrainer(config, self.supernet, data.images, data.held_out)
+            self.trained.fit(PartialArch.all_open(self.parts.space.edges))
+
+    def step(self, arch: PartialArch, seed: int) -> "StepScores":
+        """The scores of the ops of `arch` on the minibatch that `seed` draws."""
+        batch = None
+        if self.parts.scoring.needs == "proxy":
+            batch = draw_minibatch(self.data.images, self.config.batch_size, seed, local_device(self.config.device))
+        return StepScores(self, arch, batch)
+
+    def decided(self, arch: PartialArch) -> None:
+        """Tell that the supernet is `arch` now."""
+        if self.trained and self.parts.scoring.retrains and arch.open_edges:
+            self.trained.fit(arch)
+
+
+class StepScores:
     """Op scores of one step: A_t and the minibatch are fixed, and no edge is scored twice."""
 
-    def __init__(self, scoring: Scoring, arch: PartialArch, judge: Judge) -> None:
-        self.scoring = scoring
+    def __init__(self, scorer: OpScorer, arch: PartialArch, batch: Batch | None) -> None:
+        self.scorer = scorer
         self.arch = arch
-        self.judge = judge
+        self.batch = batch
         self.scores: dict[int, list[float]] = {}
         self.num_evaluations = 0
 
     def __call__(self, edges: Sequence[int]) -> dict[int, list[float]]:
+        """Per edge, the scores of its ops in the order of its candidates."""
         pairs = [(edge, op) for edge in edges if edge not in self.scores for op in self.arch.edges[edge].candidates]
-        values = self.scoring.score(self.judge, self.arch, pairs) if pairs else []
-        for (edge, _), value in zip(pairs, values, strict=True):
-            self.scores.setdefault(edge, []).append(value)
+        if pairs:
+            evidence = Evidence(self._judge, self.scorer.oracle, self.scorer.trained)
+            self.scores |= by_edge(pairs, self.scorer.parts.scoring.score(evidence, self.arch, pairs))
         self.num_evaluations += len(pairs)
         return {edge: self.scores[edge] for edge in edges}
 
+    def best(self, edge: int) -> tuple[str, ...]:
+        """The ops that `edge` keeps: those with the best scores, of equals the one with more parameters, then the later one."""
+        candidates, params = self.arch.edges[edge].candidates, self.scorer.op_params[edge]
+        order = sorted(range(len(candidates)), key=lambda i: (self([edge])[edge][i], params[i], i), reverse=True)
+        return tuple(candidates[i] for i in order[: self.arch.edges[edge].keep])
 
-def _decide(arch: PartialArch, visit: Visit, scorer: _EdgeScorer, step: int) -> tuple[int, Decision]:
-    """Run an order up to its next decision; the edge keeps its best ops, the first ones of equals."""
+    def _judge(self, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
+        assert self.batch is not None
+        proxy = self.scorer.parts.proxy
+        measured = measure_archs(proxy, self.scorer.supernet, archs, self.batch)
+        scores = [0.0] * len(archs)
+        for group in set(groups):
+            members = [index for index, other in enumerate(groups) if other == group]
+            for index, score in zip(members, proxy.combine([measured[i] for i in members]), strict=True):
+                scores[index] = score
+        return scores
+
+
+def _decide(arch: PartialArch, visit: Visit, scores: StepScores, step: int) -> tuple[int, Decision]:
+    """Run an order up to its next decision."""
     wanted = next(visit)
     while isinstance(wanted, tuple):
-        wanted = visit.send(scorer(wanted))
+        wanted = visit.send(scores(wanted))
     edge = arch.edges[wanted]
-    scores = dict(zip(edge.candidates, scorer((wanted,))[wanted], strict=True))
-    kept = sorted(edge.candidates, key=lambda op: -scores[op])[: edge.keep]
-    return wanted, Decision(step, edge.name, tuple(kept), scores)
+    by_op = dict(zip(edge.candidates, scores([wanted])[wanted], strict=True))
+    return wanted, Decision(step, edge.name, scores.best(wanted), by_op)
 
 
-def validate(config: SearchConfig, data: ImageSet, arch: str, minibatches: range) -> Validation:
-    """End-to-end scores of the network of `arch` on some of the search's V minibatches, the same ones for every candidate.
+def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: range) -> Validation:
+    """What the proxy measures of the network of `arch` on some of the V minibatches, which are the same for every candidate.
 
     The network has the weights that the supernet has under the same names.
     """
     started = time.perf_counter()
-    parts, device = resolve(config), local_device(config)
-    network = parts.space.network(parts.space.decode(arch), data.num_classes, derive_seed(config.seed, "supernet")).to(device)
+    parts, device = resolve(config), local_device(config.device)
+    network = parts.space.network(parts.space.decode(arch), data.images.num_classes, derive_seed(config.seed, "supernet")).to(
+        device
+    )
     whole = PartialArch(network.edges, tuple(edge.candidates for edge in network.edges))
-    scores = {}
+    measures = {}
     for index in minibatches:
-        batch = draw_minibatch(data, config.batch_size, derive_seed(config.seed, "validation", index), device)
-        scores[index] = score_archs(parts.proxy, network, [whole], batch)[0]
-    return Validation(arch, scores, time.perf_counter() - started)
+        batch = draw_minibatch(data.images, config.batch_size, derive_seed(config.seed, "validation", index), device)
+        (measures[index],) = measure_archs(parts.proxy, network, [whole], batch)
+    return Validation(arch, measures, time.perf_counter() - started)
+
+
+def select(store: RunStore, wall: float) -> SearchResult:
+    """The ranked candidates of a run that is complete; `wall` are the seconds that its last call took."""
+    return store.result(wall, resolve(store.config).proxy.combine)
 
 
 def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[Progress], None] = lambda _: None) -> SearchResult:
@@ -157,7 +271,7 @@ def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[
         UserError: an unknown name, missing data, no such device, or a NaN score.
     """
     started = time.perf_counter()
-    local_device(config)
+    local_device(config.device)
     data = load_data(config)
     report(store.progress())
     for index in store.missing_proposals():
@@ -166,4 +280,4 @@ def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[
     for arch, minibatches in store.missing_slices():
         store.add_validation(validate(config, data, arch, minibatches))
         report(store.progress())
-    return store.result(time.perf_counter() - started)
+    return select(store, time.perf_counter() - started)

@@ -1,0 +1,60 @@
+"""Searches of the paper by name, with any proxies and seeds: one table beside the paper's table 2."""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from zcpt_ray.baselines import SEARCHES, named_search, search_label
+from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, run
+from zcpt_ray.configs import SearchConfig, run_id, smoke
+from zcpt_ray.proxies import PROXIES
+from zcpt_ray.results import comparison_table, terminal_table, write_table
+from zcpt_ray.search import resolve
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which searches to run; those that are finished are read."""
+
+    config: SearchConfig
+    searches: tuple[str, ...] = ("zero-cost-pt",)
+    """Their names: what a name does not fix is as the other flags say."""
+    proxies: tuple[str, ...] = ("nwot-released",)
+    """Each search is run with each of them, but for searches that use none or bring their own."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    """Search seeds."""
+    smoke: bool = False
+    """Shrink each search to seconds."""
+    cluster: Cluster = field(default_factory=Cluster)
+    out: Path = Path("runs/baselines")
+    """Folder of the run directories and of table.csv, .md, .tex and .parquet."""
+
+
+def main(options: Options) -> None:
+    """Run them one after another; Ray spreads each over its cluster."""
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    named: dict[str, SearchConfig] = {}
+    for name in options.searches:
+        for proxy in options.proxies:
+            config = named_search(name, replace(options.config, proxy=proxy))
+            label = search_label(name, config)
+            named.setdefault(label, smoke(config) if options.smoke else config)
+    for config in named.values():
+        resolve(config)
+    results = {}
+    for label, config in named.items():
+        configs = [replace(config, seed=seed) for seed in options.seeds]
+        jobs = [SearchJob(c, cluster=options.cluster, out=options.out / f"{label.replace(' ', '-')}-{run_id(c)}") for c in configs]
+        results[label] = [run(job, console) for job in jobs]
+        table = comparison_table(results)
+        write_table(table, options.out / "table")
+    console.print(terminal_table(table, "Test error [%], mean ± standard deviation over search seeds x training seeds"))
+
+
+if __name__ == "__main__":
+    description = f"{__doc__}\n\nsearches: {', '.join(SEARCHES)}\n\nproxies: {', '.join(PROXIES)}"
+    with one_line_errors():
+        main(tyro.cli(tyro.conf.OmitArgPrefixes[Options], default=Options(SearchConfig()), description=description))
