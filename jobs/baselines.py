@@ -20,14 +20,14 @@ class Options:
     """Which searches to run; those that are finished are read."""
 
     config: SearchConfig
-    searches: tuple[str, ...] = ("zero-cost-pt",)
+    searches: tuple[str, ...] = ("zero-cost-pt", "zero-cost-disc", "random", "max-param")
     """Their names: what a name does not fix is as the other flags say."""
     proxies: tuple[str, ...] = ("nwot-released",)
     """Each search is run with each of them, but for searches that use none or bring their own."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     """Search seeds."""
     smoke: bool = False
-    """Shrink each search to seconds."""
+    """Shrink each search to seconds, with one seed."""
     cluster: Cluster = field(default_factory=Cluster)
     out: Path = Path("runs/baselines")
     """Folder of the run directories and of table.csv, .md, .tex and .parquet."""
@@ -46,7 +46,7 @@ def main(options: Options) -> None:
         resolve(config)
     results = {}
     for label, config in named.items():
-        configs = [replace(config, seed=seed) for seed in options.seeds]
+        configs = [replace(config, seed=seed) for seed in (options.seeds[:1] if options.smoke else options.seeds)]
         jobs = [SearchJob(c, cluster=options.cluster, out=options.out / f"{label.replace(' ', '-')}-{run_id(c)}") for c in configs]
         results[label] = [run(job, console) for job in jobs]
         table = comparison_table(results)

@@ -5,6 +5,7 @@ multiply two float matrices for each ReLU and each ReLU-conv-BN block, take the 
 """
 
 import copy
+import os
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -25,8 +26,8 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import Batch, draw_minibatch, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.ops import ReLUConvBN
-from zcpt_ray.proxies import PROXIES, score_archs
-from zcpt_ray.results import terminal_table
+from zcpt_ray.proxies import PROXIES, measure_archs, score_archs
+from zcpt_ray.results import terminal_table, write_table
 from zcpt_ray.search import load_data
 from zcpt_ray.spaces.nasbench201 import OPS, NASBench201
 from zcpt_ray.supernet import MaskedSupernet, Supernet
@@ -124,6 +125,56 @@ def peak_memory(way: str, options: Options) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def rate_of_networks(options: Options, batch_size: int, count: int) -> dict[str, float]:
+    """Seconds per network of NAS-Bench-201 when many are scored: random ones, all cores.
+
+    Ours takes slices of them on a one-thread worker per core, as a score table is filled. The reference builds one network after
+    another, with hooks, in one process that has all cores; it is timed on every eighth.
+    """
+    space, chosen = NASBench201(), np.random.default_rng(0).choice(15625, count, replace=False)
+    indices, workers = np.sort(chosen).tolist(), os.cpu_count() or 1
+    slices = [indices[start::workers] for start in range(workers)]
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(score_networks, [options] * workers, [batch_size] * workers, [part[:2] for part in slices]))  # warm up
+        started = time.perf_counter()
+        parts = list(pool.map(score_networks, [options] * workers, [batch_size] * workers, slices))
+        seconds = {"ours": (time.perf_counter() - started) / count}
+    scores = dict(zip([index for part in slices for index in part], [score for part in parts for score in part], strict=True))
+    batch, sample = _batch(options, batch_size), indices[::8]
+    started = time.perf_counter()
+    for index in sample:
+        network = space.network(space.arch(index), 10, seed=0).to(batch.images.device)
+        whole = PartialArch(network.edges, tuple(edge.candidates for edge in network.edges))
+        np.testing.assert_allclose(_reference_score(network, whole, batch), scores[index], rtol=1e-5)
+    seconds["reference"] = (time.perf_counter() - started) / len(sample)
+    return seconds | {"ratio": seconds["reference"] / seconds["ours"]}
+
+
+def score_networks(options: Options, batch_size: int, indices: Sequence[int]) -> list[float]:
+    """Scores of the networks of NAS-Bench-201 with these indices."""
+    space, batch = NASBench201(), _batch(options, batch_size)
+    archs = [PartialArch(space.edges, space.arch(index).kept) for index in indices]
+    measured = measure_archs(PROXY, space.supernet(10, seed=0).to(batch.images.device), archs, batch, alone=True)
+    return PROXY.combine(measured)
+
+
+def proxy_seconds(options: Options, batch_size: int) -> pd.DataFrame:
+    """Per proxy, seconds per score of the supernet with an op removed (a step of 5), and of a network on its own."""
+    space, batch, rows = NASBench201(), _batch(options, batch_size), []
+    supernet = space.supernet(10, seed=0).to(batch.images.device)
+    step = perturbed(PartialArch.all_open(space.edges))
+    network = [PartialArch(space.edges, space.decode(NETWORK).kept)]
+    for proxy in PROXIES.values():
+        row: dict[str, object] = {"proxy": proxy.name}
+        for what, archs, alone in (("supernet", step, False), ("network", network, True)):
+            measure_archs(proxy, supernet, archs[:1], batch, alone)
+            started = time.perf_counter()
+            measure_archs(proxy, supernet, archs, batch, alone)
+            row[f"s per {what}"] = f"{(time.perf_counter() - started) / len(archs):.3g}"
+        rows.append(row | {"batch norm": proxy.batch_norm, "dtype": proxy.dtype, "needs": ", ".join(proxy.needs) or "-"})
+    return pd.DataFrame(rows)
+
+
 def _batch(options: Options, batch_size: int | None = None) -> Batch:
     config = SearchConfig(dataset=options.dataset, batch_size=batch_size or options.batch_size, device=options.device)
     return draw_minibatch(load_data(config).images, config.batch_size, seed=0, device=local_device(config.device))
@@ -167,7 +218,13 @@ def main(options: Options) -> None:
         calls = [perturbed(PartialArch.all_open(part.edges))]
         seconds = compare(part.supernet(10, 0).to(device), calls, _batch(options, size // 4))
         add(f"step with |O| = {len(ops)}, batch {size // 4}", seconds)
+    for networks_batch in (size // 4, size // 2):
+        rate = rate_of_networks(options, networks_batch, 8 if options.smoke else 160)
+        add(f"a network, many scored, batch {networks_batch}", rate)
     console.print(terminal_table(pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours"))
+    proxies = proxy_seconds(options, size // 4)
+    write_table(proxies, options.out / "proxies")
+    console.print(terminal_table(proxies, f"Every proxy, batch {size // 4}"))
 
 
 if __name__ == "__main__":

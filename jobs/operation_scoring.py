@@ -1,6 +1,5 @@
 """Which operation scoring functions track the truth (section 3, appendices A.3 and A.4): tables and figures of the study."""
 
-import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from zcpt_ray.configs import SearchConfig, smoke
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.published import FIGURE_2, TABLE_1
 from zcpt_ray.records import RunStore
-from zcpt_ray.results import terminal_table, write_table
+from zcpt_ray.results import readable, terminal_table, write_table
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import run_search_locally
 from zcpt_ray.spaces import SPACES
@@ -44,7 +43,7 @@ class Options:
     published: Path | None = None
     """Instead of taking scores: a CSV with the columns edge, scorer and one per op, for the initial part."""
     smoke: bool = False
-    """Shrink everything to seconds."""
+    """Shrink everything to seconds; a chain of three layers stands in for the space."""
     cluster: Cluster = field(default_factory=Cluster)
     out: Path = Path("runs/operation_scoring")
     """Folder for scores, tables (.csv, .md, .tex, .parquet) and figures (.png, .svg)."""
@@ -59,13 +58,7 @@ class Report:
 
     def table(self, table: pd.DataFrame, name: str, title: str) -> None:
         write_table(table, self.out / name)
-        self.console.print(terminal_table(table.map(_shown), title))
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.3f}"
-    return value
+        self.console.print(terminal_table(readable(table), title))
 
 
 def initial(report: Report, scores: pd.DataFrame, oracles: tuple[str, ...]) -> None:
@@ -126,12 +119,16 @@ def final_ops(report: Report, config: SearchConfig) -> None:
 def main(options: Options) -> None:
     """Take or read the scores, part by part, and show each part as soon as it is there."""
     report = Report(options)
-    base = replace(smoke(options.config) if options.smoke else options.config, seed=options.seeds[0])
+    if options.smoke:
+        small = replace(smoke(options.config), space="toy-chain-3")
+        options = replace(options, config=small, seeds=options.seeds[:1], longest_chain=2)
+    base = replace(options.config, seed=options.seeds[0])
     functions = [study.with_function(base, function) for function in dict.fromkeys((*ORACLES, *options.functions))]
     if options.published:
         initial(report, study.read_published_scores(options.published, SPACES[base.space]), ORACLES)
         return
-    spread = options.cluster.spread(base)
+    trains = any(SCORINGS[config.scoring].needs == "trained supernet" for config in functions)
+    spread = options.cluster.spread(base, show_logs=trains)
     known = (benchmark := load_benchmark(base.space)) is not None and benchmark.knows(base.dataset)
     oracles = ORACLES if known else ("best-zc(nwot)",)
     if not known:

@@ -17,8 +17,9 @@ import psutil
 import pytest
 import ray
 
+from zcpt_ray import score_tables
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.distributed import TaskResources, connect, run_search, task_options
+from zcpt_ray.distributed import TaskResources, connect, run_search, spread_over, task_options
 from zcpt_ray.errors import UserError
 from zcpt_ray.records import RunStore, SearchResult
 from zcpt_ray.search import run_search_locally
@@ -163,3 +164,29 @@ def _one_proposal(config: SearchConfig):
 def test_a_gpu_search_is_the_local_one(cluster: int, tmp_path: Path) -> None:
     config = dataclasses.replace(SMALL, device="cuda")
     assert without_times(run_search(config, tmp_path, TaskResources(gpus=0.5))) == locally(config)
+
+
+def test_calls_are_spread_and_their_errors_are_plain(cluster: int) -> None:
+    def divided(dividend: float, divisor: int) -> float:
+        if divisor == 0:
+            raise UserError("nothing divides by 0")
+        return dividend / divisor
+
+    spread = spread_over(task_options(SMALL, TaskResources()))
+    assert sorted(spread(divided, 12.0, [1, 2, 3])) == [(1, 12.0), (2, 6.0), (3, 4.0)]
+    with pytest.raises(UserError, match="nothing divides by 0"):
+        list(spread(divided, 12.0, [1, 0]))
+
+
+def test_a_score_table_is_the_local_one(cluster: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """best-zc through Ray: the table is spread over the workers, proposals read it, and a worker's death costs a slice at most."""
+    monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(score_tables, "SLICE", 64)
+    config = dataclasses.replace(SMALL, space="toy-chain-4", scoring="best-zc", proxy="nwot", num_validations=1, batch_size=256)
+    killed: list[dict[str, int]] = []
+    thread = kill_when("ray::_call", lambda: True, killed, tmp_path)
+    result = run_search(config, tmp_path / "run")
+    thread.join()
+    assert killed
+    monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "other"))
+    assert without_times(result) == locally(config)

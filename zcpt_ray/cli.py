@@ -1,6 +1,7 @@
 """What the search jobs share: flags, progress, tables, exit codes."""
 
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -43,8 +44,8 @@ class Cluster:
     gpus_per_task: float = 1.0
     """GPUs of each task, where the cluster has any; a fraction lets tasks share one."""
 
-    def spread(self, config: SearchConfig) -> Spread:
-        """A way to run a function over items there, on what `config.device` asks for.
+    def spread(self, config: SearchConfig, show_logs: bool = False) -> Spread:
+        """A way to run a function over items there, on what `config.device` asks for; workers' log lines are shown if wanted.
 
         Raises:
             UserError: no such cluster, or one that cannot run it.
@@ -53,7 +54,7 @@ class Cluster:
             return spread_locally
         from zcpt_ray.distributed import TaskResources, connect, spread_over, task_options  # a local job does without Ray
 
-        connect(self.address)
+        connect(self.address, show_logs)
         return spread_over(task_options(config, TaskResources(self.cpus_per_task, self.gpus_per_task)))
 
 
@@ -87,7 +88,9 @@ def main(description: str, defaults: SearchConfig) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Bad input ends the process with one line and exit code 2; ctrl-C with 130."""
+    """Bad input ends the process with one line and exit code 2; ctrl-C with 130. What takes long says how far it is."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("zcpt_ray").setLevel(logging.INFO)
     try:
         yield
     except UserError as error:
@@ -166,5 +169,5 @@ def _run_on_ray(job: SearchJob, config: SearchConfig, directory: Path, report: C
     from zcpt_ray.distributed import TaskResources, connect, run_search  # a local search does without Ray, installed or not
 
     resources = TaskResources(job.cluster.cpus_per_task, job.cluster.gpus_per_task)
-    connect(job.cluster.address)
+    connect(job.cluster.address, show_logs=resolve(config).scoring.needs == "trained supernet")
     return run_search(config, directory, resources, report)

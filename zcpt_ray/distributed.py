@@ -46,18 +46,22 @@ class TaskResources:
             raise UserError(f"a task takes at least 1 CPU and, where there are any, a fraction of a GPU or whole GPUs; {given}")
 
 
-def connect(address: str = "") -> None:
-    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine; quietly.
+def connect(address: str = "", show_logs: bool = False) -> None:
+    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
+
+    A process that has joined one stays there. Quietly, unless workers' log lines (the epochs of a supernet that is trained) are to be shown.
 
     Raises:
         UserError: there is no cluster at `address`.
     """
+    if ray.is_initialized():
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if address not in ("", "auto", "local"):  # ray.init would try a dead address for minutes
             host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address or None, log_to_driver=show_logs, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
 
@@ -84,18 +88,20 @@ def task_options(config: SearchConfig, resources: TaskResources) -> dict[str, fl
 # A task runs in a worker that has run others before: N proposals do not pay for N starts of CUDA.
 @ray.remote(max_retries=10, max_calls=1000)
 def _propose(config: SearchConfig, data: SearchData, index: int) -> Proposal:
-    _use_assigned_cpus()
+    _set_up_worker()
     return search.propose(config, data, index)
 
 
 @ray.remote(max_retries=10, max_calls=1000)
 def _validate(config: SearchConfig, data: SearchData, arch: str, minibatches: range) -> Validation:
-    _use_assigned_cpus()
+    _set_up_worker()
     return search.validate(config, data, arch, minibatches)
 
 
-def _use_assigned_cpus() -> None:
-    """As many torch threads as CPUs: more of them than cores, in all workers together, slow each other down badly."""
+def _set_up_worker() -> None:
+    """Log lines, and as many torch threads as CPUs: more threads than cores, in all workers together, run far slower."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("zcpt_ray").setLevel(logging.INFO)
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
 
 
@@ -146,7 +152,7 @@ class CandidatePool:
 
 @ray.remote(max_retries=10, max_calls=1000)
 def _call(function: Callable[[Any, Any], Any], shared: Any, item: Any) -> Any:
-    _use_assigned_cpus()
+    _set_up_worker()
     return function(shared, item)
 
 

@@ -80,12 +80,18 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]]) -> pd.DataFram
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:
-    """The table as .csv, .parquet, .md and .tex beside each other."""
+    """The table as .csv and .parquet for programs, .md and .tex for people, beside each other."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(stem.with_suffix(".csv"), index=False)
     table.to_parquet(stem.with_suffix(".parquet"))
-    stem.with_suffix(".md").write_text(table.to_markdown(index=False, disable_numparse=True) + "\n")
-    stem.with_suffix(".tex").write_text(table.to_latex(index=False, escape=True))
+    shown = readable(table)
+    stem.with_suffix(".md").write_text(shown.to_markdown(index=False, disable_numparse=True) + "\n")
+    stem.with_suffix(".tex").write_text(shown.to_latex(index=False, escape=True))
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as a person reads them: three decimals, and a dash for what there is not."""
+    return table.map(lambda value: ("-" if np.isnan(value) else f"{value:.3f}") if isinstance(value, float) else value)
 
 
 def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
