@@ -1,18 +1,23 @@
 """Searches of the paper by name, with any proxies and seeds: one table beside the paper's table 2."""
 
+import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pandas as pd
 import tyro
 from rich.console import Console
 
-from zcpt_ray.baselines import SEARCHES, named_search, search_label
+from zcpt_ray.baselines import SEARCHES, named_search, naswot_draws, search_label
+from zcpt_ray.benchmarks import DATASETS, load_benchmark
 from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, run
 from zcpt_ray.configs import SearchConfig, run_id, smoke
+from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
+from zcpt_ray.published import TABLE_2
 from zcpt_ray.results import comparison_table, terminal_table, write_table
-from zcpt_ray.search import resolve
+from zcpt_ray.search import load_data, resolve
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Options:
     """Each search is run with each of them, but for searches that use none or bring their own."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     """Search seeds."""
+    naswot_draws: int = 0
+    """Also NASWOT with N = 1000 by each proxy, averaged over so many draws from the scores of every network (paper: 500)."""
     smoke: bool = False
     """Shrink each search to seconds, with one seed."""
     cluster: Cluster = field(default_factory=Cluster)
@@ -35,6 +42,9 @@ class Options:
 
 def main(options: Options) -> None:
     """Run them one after another; Ray spreads each over its cluster."""
+    for flag, value in (("searches", options.searches), ("proxies", options.proxies), ("seeds", options.seeds)):
+        if not value:
+            raise UserError(f"--{flag} needs at least one")
     console = Console(width=None if sys.stdout.isatty() else 150)
     named: dict[str, SearchConfig] = {}
     for name in options.searches:
@@ -51,7 +61,26 @@ def main(options: Options) -> None:
         results[label] = [run(job, console) for job in jobs]
         table = comparison_table(results)
         write_table(table, options.out / "table")
-    console.print(terminal_table(table, "Test error [%], mean ± standard deviation over search seeds x training seeds"))
+    if options.naswot_draws:
+        table = pd.concat([table, pd.DataFrame([naswot_row(options, proxy) for proxy in options.proxies])], ignore_index=True)
+        write_table(table.fillna("-").astype(str), options.out / "table")
+    console.print(terminal_table(table.fillna("-"), "Test error [%], mean ± standard deviation over search seeds x training seeds"))
+
+
+def naswot_row(options: Options, proxy: str) -> dict[str, str]:
+    """NASWOT from the table of the scores of every network by `proxy`, made if it is not there."""
+    config = replace(options.config, proxy=proxy, scoring="best-zc", seed=options.seeds[0])
+    benchmark = load_benchmark(config.space)
+    if benchmark is None:
+        raise UserError(f"--naswot-draws needs the benchmark table of {config.space!r}, which is not there")
+    scores = pd.Series(load_data(config, options.cluster.spread(config)).values)
+    row = {"search": f"naswot {proxy}", "dataset": config.dataset, "N": "1000", "V": "1", "batch": str(config.batch_size)}
+    for dataset in DATASETS:
+        errors = 100 - benchmark.accuracies(dataset, "test accuracy")
+        drawn = naswot_draws(scores, errors, draws=options.naswot_draws)
+        row[dataset] = f"{drawn.mean():.2f}±{drawn.std():.2f}"
+    mean, deviation = TABLE_2.get(f"naswot {proxy.removesuffix('-released')}", (math.nan, math.nan))
+    return row | {"paper": f"{mean:.2f}±{deviation:.2f}"}
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from zcpt_ray import plots, study
 from zcpt_ray.benchmarks import load_benchmark
-from zcpt_ray.cli import Cluster, one_line_errors
-from zcpt_ray.configs import SearchConfig, smoke
+from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, run
+from zcpt_ray.configs import SearchConfig, run_id, smoke
+from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.published import FIGURE_2, TABLE_1
-from zcpt_ray.records import RunStore
 from zcpt_ray.results import readable, terminal_table, write_table
 from zcpt_ray.scoring import SCORINGS
-from zcpt_ray.search import run_search_locally
+from zcpt_ray.search import DISCRETIZE, resolve
 from zcpt_ray.spaces import SPACES
 
 Part = Literal["initial", "progressive", "toy-chain", "final-ops"]
@@ -68,8 +68,11 @@ def initial(report: Report, scores: pd.DataFrame, oracles: tuple[str, ...]) -> N
     means = pd.DataFrame(by_function).assign(paper=lambda means: means.index.map(FIGURE_2).astype(float))
     report.table(means.reset_index(), "initial-spearman", "Spearman correlation with the oracles at iteration 0, mean over edges")
     plots.save_figure(plots.initial_scoring(correlations), report.out / "initial-spearman")
-    space = SPACES[scores["space"].iloc[0]]
-    picked = study.picked_table(scores, load_benchmark(space.name))
+    space, dataset = SPACES[scores["space"].iloc[0]], scores["dataset"].iloc[0]
+    benchmark = load_benchmark(space.name)
+    if benchmark and not benchmark.knows(dataset):
+        benchmark = None
+    picked = study.picked_table(scores, benchmark, dataset)
     picked["paper"] = [f"{TABLE_1[name][0]} (rank {TABLE_1[name][1]})" if name in TABLE_1 else "" for name in picked["function"]]
     report.table(picked, "initial-picked", "The architecture that each function picks at iteration 0 (table 1)")
     archs = {str(row.function): [space.decode(str(row.architecture))] for row in picked.itertuples()}
@@ -98,26 +101,29 @@ def toy_chain(report: Report, scores: pd.DataFrame, oracle: str) -> None:
     plots.save_figure(plots.toy_chain_ops(ranks, list(ranks["function"].unique())), report.out / "toy-chain-ops")
 
 
-def final_ops(report: Report, config: SearchConfig) -> None:
+def final_ops(report: Report, config: SearchConfig, cluster: Cluster) -> None:
     """Which ops the proposed architectures hold, beside the best ten of the benchmark."""
     space, benchmark, archs = SPACES[config.space], load_benchmark(config.space), {}
-    if benchmark:
-        top = benchmark.accuracies("cifar10", "test accuracy").nlargest(10).index
+    if benchmark and benchmark.knows(config.dataset):
+        top = benchmark.accuracies(config.dataset, "test accuracy").nlargest(10).index
         archs["top 10 of the benchmark"] = [space.decode(str(arch)) for arch in top]
     for scoring in ("disc-zc", "zc-pt"):
-        run = replace(config, scoring=scoring, num_validations=0)
-        store = RunStore(run, report.out / f"final-ops-{scoring}-{run.proxy}-{run.num_proposals}-{run.batch_size}-{run.seed}")
-        run_search_locally(run, store, lambda p: report.console.print(f"proposals {p.proposals_done}/{p.proposals_total}"))
-        archs[f"{scoring}({run.proxy})"] = [space.decode(proposal.arch) for proposal in store.proposals.values()]
-    report.table(
-        study.op_counts(archs, space.edges[0].candidates),
-        "final-ops",
-        f"Ops in {config.num_proposals} proposed architectures (table A2)",
-    )
+        search = replace(config, scoring=scoring, method=DISCRETIZE, num_validations=0)
+        result = run(SearchJob(search, out=report.out / f"final-ops-{run_id(search)}", cluster=cluster), report.console)
+        proposed = [[candidate.arch] * candidate.times_proposed for candidate in result.candidates]
+        archs[f"{scoring}({config.proxy})"] = [space.decode(arch) for same in proposed for arch in same]
+    counts = study.op_counts(archs, space.edges[0].candidates)
+    report.table(counts, "final-ops", f"Ops in {config.num_proposals} proposed architectures (table A2)")
 
 
 def main(options: Options) -> None:
     """Take or read the scores, part by part, and show each part as soon as it is there."""
+    for flag, value in (("seeds", options.seeds), ("functions", options.functions), ("parts", options.parts)):
+        if not value:
+            raise UserError(f"--{flag} needs at least one")
+    if options.longest_chain < 1 or options.config.seed:
+        raise UserError("--longest-chain must be at least 1, and seeds are given by --seeds")
+    resolve(options.config)
     report = Report(options)
     if options.smoke:
         small = replace(smoke(options.config), space="toy-chain-3")
@@ -129,9 +135,9 @@ def main(options: Options) -> None:
         return
     trains = any(SCORINGS[config.scoring].needs == "trained supernet" for config in functions)
     spread = options.cluster.spread(base, show_logs=trains)
-    known = (benchmark := load_benchmark(base.space)) is not None and benchmark.knows(base.dataset)
-    oracles = ORACLES if known else ("best-zc(nwot)",)
-    if not known:
+    benchmark = load_benchmark(base.space)
+    oracles = ORACLES if benchmark and benchmark.knows(base.dataset) else ("best-zc(nwot)",)
+    if oracles != ORACLES:
         report.console.print(f"No accuracies of {base.space} on {base.dataset}: the oracle is {oracles[0]} instead.")
         functions = [*(f for f in functions if f.scoring not in ORACLES), study.with_function(base, oracles[0])]
 
@@ -139,17 +145,22 @@ def main(options: Options) -> None:
         return study.run_study(runs, options.out / "scores", spread, report.console.print)
 
     if "initial" in options.parts:
-        initial(report, take([study.StudyRun(config) for config in functions]), oracles)
+        runs = [study.StudyRun(config, oracles) for config in functions]
+        initial(report, take(runs), oracles)
     if "progressive" in options.parts:
-        runs = [study.StudyRun(replace(config, seed=seed), progressive=True) for config in functions for seed in options.seeds]
+        runs = [
+            study.StudyRun(replace(config, seed=seed), oracles[:1], progressive=True)
+            for config in functions
+            for seed in options.seeds
+        ]
         progressive(report, take(runs), oracles[0])
     if "toy-chain" in options.parts:
         chains = [replace(base, space=f"toy-chain-{length}") for length in range(1, options.longest_chain + 1)]
-        names = [f"{scoring}({TOY_PROXY})" for scoring in ("best-zc", "disc-zc", "zc-pt")]
-        runs = [study.StudyRun(study.with_function(chain, name)) for chain in chains for name in names]
+        names = tuple(f"{scoring}({TOY_PROXY})" for scoring in ("best-zc", "disc-zc", "zc-pt"))
+        runs = [study.StudyRun(study.with_function(chain, name), names[:1]) for chain in chains for name in names]
         toy_chain(report, take(runs), names[0])
     if "final-ops" in options.parts:
-        final_ops(report, base)
+        final_ops(report, base, options.cluster)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"arch", "registry", "seeding", "published"},
+    {"arch", "files", "registry", "seeding", "published"},
     {"configs", "data", "ops"},
     {"layers", "records", "benchmarks"},
     {"supernet", "results", "plots"},

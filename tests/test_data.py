@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zcpt_ray.data import DATASETS, ImageSet, crop_and_flip, draw_minibatch, read_image_parquet, search_half
+from zcpt_ray.data import DATASETS, ImageSet, crop_and_flip, draw_minibatch, halves, read_image_parquet
 from zcpt_ray.errors import UserError
 
 
@@ -48,7 +48,7 @@ def test_digits_are_always_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_the_search_half_is_half_and_fixed() -> None:
-    one, two = (search_half(DATASETS["digits"]) for _ in range(2))
+    one, two = (halves(DATASETS["digits"])[0] for _ in range(2))
     assert len(one) == len(DATASETS["digits"].load("train")) // 2
     assert np.array_equal(one.images, two.images)
 

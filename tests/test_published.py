@@ -94,7 +94,7 @@ def test_the_released_readings_are_table_a12(scores: pd.DataFrame) -> None:
     """best-acc, as the best of all training seeds, gives all 30 values; avg-acc comes from a later release of the benchmark."""
     for function, tolerance in (("best-acc", 0.005), ("avg-acc", 2.0)):
         config = study.with_function(SearchConfig(dataset="cifar10"), f"{function}-released")
-        ours = study.score_run(study.load_data(config), study.StudyRun(config))
+        ours = study.score_run((study.load_data(config), {}), study.StudyRun(config, ()))
         merged = ours.merge(scores[scores["function"] == function], on=["edge", "op"], suffixes=("", "_published"))
         assert len(merged) == 30
         assert (merged["score"] - merged["score_published"]).abs().max() < tolerance, function

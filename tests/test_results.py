@@ -1,10 +1,11 @@
 import dataclasses
+from pathlib import Path
 
-import pytest
+import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.records import ScoredCandidate, SearchResult
-from zcpt_ray.results import benchmark_table, candidate_table, summary_table, terminal_table
+from zcpt_ray.results import benchmark_table, candidate_table, comparison_table, readable, terminal_table, write_table
 
 
 def result(seed: int, errors: list[float], order: str = "random") -> SearchResult:
@@ -12,7 +13,7 @@ def result(seed: int, errors: list[float], order: str = "random") -> SearchResul
     entry = {"error": sum(errors) / len(errors), "error_per_seed": errors, "rank": 3, "params": 1_500_000, "flops": 2_000_000}
     other = {**entry, "error": 30.0 + seed, "error_per_seed": []}
     config = SearchConfig(seed=seed, order=order)
-    return SearchResult(config, best, (best,), 10, {"wall": 1.0}, {"cifar10": entry, "cifar100": other}, {})
+    return SearchResult(config, best, (best,), 10, {"propose": 2.0, "validate": 1.0}, {"cifar10": entry, "cifar100": other}, {})
 
 
 def test_tables_of_one_search() -> None:
@@ -23,15 +24,26 @@ def test_tables_of_one_search() -> None:
     assert terminal_table(candidate_table(one), "t").row_count == 1
 
 
-def test_a_summary_is_over_search_and_training_seeds() -> None:
-    """Errors 5, 7 and 6: mean 6, standard deviation sqrt(2/3). CIFAR-100 has means only: 30 and 31."""
-    table = summary_table([result(0, [5.0, 7.0]), result(1, [6.0]), result(0, [9.0], order="fixed")])
-    rows = {row["order"]: row for row in table.to_dict("records")}
-    assert rows["random"]["cifar10"] == "6.00±0.82"
-    assert rows["random"]["cifar100"] == "30.50±0.50"
-    assert (rows["random"]["seeds"], rows["fixed"]["seeds"]) == (2, 1)
+def test_a_comparison_is_over_search_and_training_seeds(tmp_path: Path) -> None:
+    """Errors 5, 7 and 6: mean 6, standard deviation sqrt(2/3). CIFAR-100 has means only: 30 and 31. 20 scores in 6 seconds."""
+    named = {"zero-cost-pt nwot-released": [result(0, [5.0, 7.0]), result(1, [6.0])], "other": [result(0, [9.0], order="fixed")]}
+    table = comparison_table(named)
+    first, second = table.to_dict("records")
+    assert (first["cifar10"], first["cifar100"]) == ("6.00±0.82", "30.50±0.50")
+    assert (first["seeds"], second["seeds"]) == (2, 1)
+    assert (first["s per score"], first["scores"]) == ("0.3", 10)
+    assert (first["paper"], second["paper"]) == ("5.97±0.17", "-")
+    write_table(table, tmp_path / "table")
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".md", ".parquet", ".tex"]
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
+    assert "6.00±0.82" in (tmp_path / "table.md").read_text()
 
 
-def test_a_summary_needs_benchmark_entries() -> None:
-    with pytest.raises(ValueError, match="needs results with benchmark"):
-        summary_table([dataclasses.replace(result(0, [5.0]), benchmark=None)])
+def test_without_a_benchmark_a_comparison_has_no_errors() -> None:
+    table = comparison_table({"x": [dataclasses.replace(result(0, [5.0]), benchmark=None)]})
+    assert "cifar10" not in table
+
+
+def test_numbers_are_readable() -> None:
+    table = readable(pd.DataFrame({"a": [0.123456, float("nan")], "b": ["x", "y"], "c": [1, 2]}))
+    assert table.to_dict("list") == {"a": ["0.123", "-"], "b": ["x", "y"], "c": [1, 2]}

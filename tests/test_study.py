@@ -20,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def runs(progressive: bool = False, seeds: tuple[int, ...] = (0,)) -> list[study.StudyRun]:
     configs = [study.with_function(dataclasses.replace(CONFIG, seed=seed), name) for name in FUNCTIONS for seed in seeds]
-    return [study.StudyRun(config, progressive) for config in configs]
+    return [study.StudyRun(config, ("best-zc(nwot)",), progressive) for config in configs]
 
 
 def test_scores_are_taken_once(tmp_path: Path) -> None:
@@ -99,12 +99,18 @@ def test_published_scores_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("edge,none\n0,1\n")
     with pytest.raises(UserError, match="needs the columns edge, scorer, none"):
         study.read_published_scores(tmp_path / "other.csv", SPACES["nasbench201"])
+    for row in ("6,f,1,2,3,4,5", "0,f,1,2,3,4,", "0,f,1,2,3,4,x"):
+        (tmp_path / "bad.csv").write_text("edge,scorer,none,skip_connect,nor_conv_1x1,nor_conv_3x3,avg_pool_3x3\n" + row + "\n")
+        with pytest.raises(UserError, match="needs an edge of 0 to 5 and a number for each op"):
+            study.read_published_scores(tmp_path / "bad.csv", SPACES["nasbench201"])
+    with pytest.raises(UserError, match="no oracle 'best-acc' among the scores of truth, f, flat"):
+        study.spearman_table(by_hand(), "best-acc")
 
 
 def test_figures_of_a_chain(tmp_path: Path) -> None:
     configs = [dataclasses.replace(CONFIG, space=f"toy-chain-{length}") for length in (1, 2)]
     names = ("best-zc(nwot)", "zc-pt(nwot)")
-    scores = study.run_study([study.StudyRun(study.with_function(c, name)) for c in configs for name in names], tmp_path)
+    scores = study.run_study([study.StudyRun(study.with_function(c, name), names[:1]) for c in configs for name in names], tmp_path)
     table = study.spearman_table(scores, names[0])
     plots.save_figure(plots.toy_chain_correlation(table, names[0]), tmp_path / "a6")
     plots.save_figure(plots.toy_chain_ops(study.mean_ranks(scores), names), tmp_path / "a7")

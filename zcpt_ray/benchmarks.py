@@ -77,7 +77,10 @@ class TabularBenchmark:
             raise UserError(f"the benchmark table has no {reading} on {dataset!r}; it has {have}")
         if reading == "best test accuracy" and self.seed_columns(name):
             return self.table[self.seed_columns(name)].max(axis=1).fillna(self.table[f"{name}_test"])
-        return self.test_accuracy(name) if reading == "test accuracy" else self.table[columns[reading]]
+        accuracies = self.test_accuracy(name) if reading == "test accuracy" else self.table[columns[reading]]
+        if accuracies.isna().any():
+            raise UserError(f"the benchmark table has no {reading} on {dataset!r} for {accuracies.isna().sum()} architectures")
+        return accuracies
 
     def query(self, arch: str) -> dict[str, Any]:
         """Per dataset the test `error` [%] (mean), `error_per_seed`, `rank` (1 is best, ties share the better rank), params, FLOPs.

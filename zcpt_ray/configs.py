@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from zcpt_ray.errors import UserError
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def _check_least(config: object, least: dict[str, float]) -> None:
+def _check_least(config: object, least: Mapping[str, float]) -> None:
     for name, bound in least.items():
         value = getattr(config, name)
         if not value >= bound:
@@ -52,7 +53,9 @@ class SupernetTraining:
     """Train and judge on the first so many images of each half, for a machine without a GPU; 0 takes all."""
 
     def __post_init__(self) -> None:
-        _check_least(self, {"epochs": 0, "retrain_epochs": 0, "training_batch_size": 2, "learning_rate": 0, "max_images": 0})
+        whole = {"epochs": 0, "retrain_epochs": 0, "training_batch_size": 2, "max_images": 0}
+        rates = ("learning_rate", "min_learning_rate", "momentum", "weight_decay", "gradient_clip", "alpha_learning_rate")
+        _check_least(self, whole | dict.fromkeys(rates, 0))
 
 
 @dataclass(frozen=True)

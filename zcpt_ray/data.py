@@ -101,11 +101,6 @@ def local_device(name: str) -> str:
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def search_half(dataset: Dataset) -> ImageSet:
-    """The half of the training set that a search may see: a fixed random half."""
-    return halves(dataset)[0]
-
-
 def halves(dataset: Dataset) -> tuple[ImageSet, ImageSet]:
     """The half of the training set that a search may see, and the held-out half, for validation accuracy."""
     full = dataset.load("train")

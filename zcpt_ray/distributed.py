@@ -49,7 +49,7 @@ class TaskResources:
 def connect(address: str = "", show_logs: bool = False) -> None:
     """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
 
-    A process that has joined one stays there. Quietly, unless workers' log lines (the epochs of a supernet that is trained) are to be shown.
+    A process that has joined one stays there. Workers' log lines (epochs of a supernet, say) are shown only if wanted.
 
     Raises:
         UserError: there is no cluster at `address`.

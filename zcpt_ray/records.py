@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import whole_file
 
 SLICE = 10
 """Validation minibatches that are scored and stored together."""
@@ -83,8 +83,8 @@ class SearchResult:
 
     def save(self, directory: Path) -> None:
         """Write `result.json` and `candidates.parquet`."""
-        pd.DataFrame([dataclasses.asdict(c) for c in self.candidates]).to_parquet(directory / "candidates.parquet.tmp")
-        os.replace(directory / "candidates.parquet.tmp", directory / "candidates.parquet")
+        with whole_file(directory / "candidates.parquet") as temporary:
+            pd.DataFrame([dataclasses.asdict(c) for c in self.candidates]).to_parquet(temporary)
         _write(directory / "result.json", dataclasses.asdict(self))
 
     @classmethod
@@ -274,13 +274,8 @@ def _read(path: Path) -> Any:
 
 
 def _write(path: Path, content: Any) -> None:
-    """Write JSON so that a reader sees all of it or nothing, whenever the process or the machine dies."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        json.dump(_strict(content), file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(_strict(content), indent=1, allow_nan=False))
 
 
 def _strict(content: Any) -> Any:

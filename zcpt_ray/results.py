@@ -1,6 +1,6 @@
 """From records to tables: for the terminal and for Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,28 +34,6 @@ def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
                 "FLOPs [M]": f"{entry['flops'] / 1e6:.1f}",
             }
             for dataset, entry in benchmark.items()
-        ]
-    )
-
-
-def summary_table(results: Iterable[SearchResult]) -> pd.DataFrame:
-    """Test error, mean ± standard deviation over search seeds x training seeds, of searches that differ in their seed only.
-
-    One row per setting. Where a table has no single training seeds, their mean counts as one.
-
-    Raises:
-        ValueError: a result has no benchmark entry.
-    """
-    settings: dict[tuple[object, ...], list[SearchResult]] = {}
-    for result in results:
-        c = result.config
-        key = (c.dataset, c.proxy, c.scoring, c.order, c.num_proposals, c.num_validations, c.batch_size)
-        settings.setdefault(key, []).append(result)
-    names = ("dataset", "proxy", "scoring", "order", "N", "V", "batch")
-    return pd.DataFrame(
-        [
-            dict(zip(names, key, strict=True)) | {"seeds": len(group)} | _errors(group)
-            for key, group in sorted(settings.items(), key=lambda item: str(item[0]))
         ]
     )
 

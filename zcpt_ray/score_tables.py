@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-import os
+import logging
+import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +17,14 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import ImageSet, cache_directory, draw_minibatch, local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import whole_file
 from zcpt_ray.proxies import PROXIES, measure_archs
 from zcpt_ray.registry import lookup
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.spaces import SPACES
 
+log = logging.getLogger(__name__)
+LINE_SECONDS = 10
 SLICE = 125
 """Networks that are scored and stored together."""
 LARGEST = 100_000
@@ -62,33 +67,32 @@ class ScoreTable:
 
     def missing(self) -> list[range]:
         """Slices, as indices into `Space.archs`, that nobody has scored yet."""
-        slices = [range(start, min(start + SLICE, self.num_archs)) for start in range(0, self.num_archs, SLICE)]
-        return [] if self.path.exists() else [part for part in slices if not self._part(part).exists()]
+        return [] if self.path.exists() else [part for part in self._slices() if not self._part(part).exists()]
 
     def add(self, part: range, measured: pd.DataFrame) -> None:
         """Store a slice; on disk before this returns."""
-        self.parts.mkdir(parents=True, exist_ok=True)
         _write(measured, self._part(part))
 
     def load(self) -> pd.Series:
         """Score by encoded architecture, once no slice is missing.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: the file, or a slice, is damaged.
         """
         if not self.path.exists():
-            parts = [_read(path) for path in sorted(self.parts.glob("*.parquet"))]
-            table = pd.concat(parts, ignore_index=True)
+            table = pd.concat([_read(self._part(part)) for part in self._slices()], ignore_index=True)
+            assert len(table) == self.num_archs
             table["score"] = self.proxy.combine(list(table.drop(columns="arch").itertuples(index=False, name=None)))
             _write(table, self.path)
-            for path in self.parts.iterdir():
-                path.unlink()
-            self.parts.rmdir()
+            shutil.rmtree(self.parts, ignore_errors=True)
         table = _read(self.path)
         return pd.Series(table["score"].to_numpy(), index=table["arch"])
 
+    def _slices(self) -> list[range]:
+        return [range(start, min(start + SLICE, self.num_archs)) for start in range(0, self.num_archs, SLICE)]
+
     def _part(self, part: range) -> Path:
-        return self.parts / f"{part.start:08d}.parquet"
+        return self.parts / f"{part.start:08d}-{part.stop:08d}.parquet"
 
 
 def measure_slice(shared: tuple[TableKey, ImageSet, str], part: range) -> pd.DataFrame:
@@ -116,28 +120,24 @@ Spread = Callable[[Callable[[Any, Any], Any], Any, Sequence[Any]], Iterator[tupl
 """A way to run a function over items: `spread_locally`, or the same over a cluster, in the order they finish."""
 
 
-def score_table(
-    key: TableKey,
-    data: ImageSet,
-    device: str = "auto",
-    spread: Spread = spread_locally,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> pd.Series:
-    """The table; slices that are missing are computed and kept. `report(done, total)` counts networks."""
+def score_table(key: TableKey, data: ImageSet, device: str = "auto", spread: Spread = spread_locally) -> pd.Series:
+    """The table; slices that are missing are computed and kept, and a log line says now and then how far that is."""
     table = ScoreTable(key)
     missing = table.missing()
     done = table.num_archs - sum(len(part) for part in missing)
+    said = time.monotonic()
     for part, measured in spread(measure_slice, (key, data, device), missing):
         table.add(part, measured)
         done += len(part)
-        report(done, table.num_archs)
+        if time.monotonic() - said > LINE_SECONDS:
+            said = time.monotonic()
+            log.info("%s of every network of %s: %d of %d scored", key.proxy, key.space, done, table.num_archs)
     return table.load()
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    table.to_parquet(temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        table.to_parquet(temporary)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -69,9 +69,7 @@ class SearchData:
     values: dict[str, float] | None = None
 
 
-def load_data(
-    config: SearchConfig, spread: Spread = spread_locally, report: Callable[[int, int], None] = lambda done, total: None
-) -> SearchData:
+def load_data(config: SearchConfig, spread: Spread = spread_locally) -> SearchData:
     """Read what the search needs. Proxy scores of every network that are not there yet are computed, over `spread`.
 
     Raises:
@@ -89,7 +87,7 @@ def load_data(
     if config.batch_size > len(images):
         raise UserError(f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half")
     if needs == "proxy score of every network":
-        values = as_floats(score_table(TableKey.of(config), images, config.device, spread, report))
+        values = as_floats(score_table(TableKey.of(config), images, config.device, spread))
     return SearchData(images, held_out if needs == "trained supernet" else None, values)
 
 

@@ -1,14 +1,13 @@
 """The operation-scoring study (section 3 and appendices A.3, A.4): every function's op scores, as records in one long table.
 
 Columns of a scores table, a row per op of an open edge: `space`, `dataset`, `function`, `seed`, `iteration` (edges decided so far),
-`edge`, `op`, `score` (greater is better), `params` (of the op, for ties), and where there is a benchmark, `best-acc` and `avg-acc`
-of the same op in the same supernet. Where there is none, the oracle is a `best-zc` function of the same space.
+`edge`, `op`, `score` (greater is better), `params` (of the op, for ties), and a column per oracle: its score of the same op in the
+same supernet, which later iterations of two functions do not share.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +15,40 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from zcpt_ray.arch import ArchSpec, PartialArch
-from zcpt_ray.benchmarks import TabularBenchmark, load_benchmark
+from zcpt_ray.benchmarks import TabularBenchmark
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import whole_file
 from zcpt_ray.oracles import Oracle
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.score_tables import Spread, TableKey, spread_locally
-from zcpt_ray.scoring import SCORINGS
-from zcpt_ray.search import OpScorer, SearchData, as_floats, load_data
+from zcpt_ray.scoring import SCORINGS, Evidence
+from zcpt_ray.search import OpScorer, SearchData, load_data
 from zcpt_ray.seeding import derive_seed, generator
 from zcpt_ray.spaces import SPACES, Space
-
-TRUTHS = ("best-acc", "avg-acc")
-"""The oracles that a table carries as columns; both read as A.3 says, the mean test accuracy over training seeds."""
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One function on one space and seed: at iteration 0, or `progressive`, edge by edge to the end."""
+    """One function on one space and seed: at iteration 0, or `progressive`, edge by edge to the end.
+
+    `oracles` names the functions, each a row of the oracles' scorings, that stand beside every score as columns.
+    """
 
     config: SearchConfig
+    oracles: tuple[str, ...]
     progressive: bool = False
 
     @property
     def function(self) -> str:
         """Its name, as in `zc-pt(nwot)`."""
         return function_name(self.config)
+
+    @property
+    def file_name(self) -> str:
+        """Where its scores are kept: named by all that they depend on."""
+        parts = [self.function, run_id(self.config), *self.oracles, *["progressive"] * self.progressive]
+        return "-".join(parts) + ".parquet"
 
 
 def function_name(config: SearchConfig) -> str:
@@ -79,57 +86,56 @@ def run_study(
     Raises:
         UserError: missing data, or a function whose evidence is not to be had.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = {run: directory / f"{run.function}-{run_id(run.config)}{'-progressive' * run.progressive}.parquet" for run in runs}
-    missing = [run for run in runs if not paths[run].exists()]
+    missing = [run for run in runs if not (directory / run.file_name).exists()]
     groups: dict[object, list[StudyRun]] = {}
     for run in missing:
-        groups.setdefault(_reads(run.config), []).append(run)
+        groups.setdefault(_reads(run), []).append(run)
     done = len(runs) - len(missing)
     for members in groups.values():
-        name = members[0].function
-        data = load_data(members[0].config, spread, partial(_report_networks, report, name))
-        for run, scores in spread(score_run, data, members):
-            temporary = paths[run].with_suffix(".tmp")
-            scores.to_parquet(temporary)
-            temporary.replace(paths[run])
+        config, oracles = members[0].config, members[0].oracles
+        truths = {name: load_data(with_function(config, name), spread).values for name in oracles}
+        shared = load_data(config, spread), truths
+        if SCORINGS[config.scoring].needs == "trained supernet":  # once, before several functions ask for it at the same time
+            trainings = {(run.config.seed, run.config.training): run for run in members}
+            list(spread(_train, shared, list(trainings.values())))
+        for run, scores in spread(score_run, shared, members):
+            with whole_file(directory / run.file_name) as temporary:
+                scores.to_parquet(temporary)
             done += 1
             report(f"{done}/{len(runs)} {run.function}, {run.config.space}, seed {run.config.seed}")
-    return pd.concat([pd.read_parquet(paths[run]) for run in runs], ignore_index=True)
+    return pd.concat([pd.read_parquet(directory / run.file_name) for run in runs], ignore_index=True)
 
 
-def _report_networks(report: Callable[[str], None], function: str, done: int, total: int) -> None:
-    report(f"{function}: {done}/{total} networks scored")
+def _reads(run: StudyRun) -> object:
+    """Runs for which this is equal read the same data and oracles."""
+    needs = SCORINGS[run.config.scoring].needs
+    tables = any("best-zc" in name for name in (run.function, *run.oracles))
+    return needs, run.oracles, TableKey.of(run.config) if tables else (run.config.space, run.config.dataset)
 
 
-def _reads(config: SearchConfig) -> object:
-    """Runs for which this is equal read the same `SearchData`."""
-    needs = SCORINGS[config.scoring].needs
-    return config.dataset, needs, TableKey.of(config) if needs == "proxy score of every network" else config.space
+Shared = tuple[SearchData, dict[str, dict[str, float] | None]]
+"""What the runs of a group read, and per oracle the value of every network."""
 
 
-def score_run(data: SearchData, run: StudyRun) -> pd.DataFrame:
+def _train(shared: Shared, run: StudyRun) -> None:
+    OpScorer(run.config, shared[0])  # leaves a checkpoint
+
+
+def score_run(shared: Shared, run: StudyRun) -> pd.DataFrame:
     """The scores table of one run. Edges are decided in an order and on minibatches that depend on the seed alone."""
-    config = run.config
-    scorer, truths = OpScorer(config, data), truth_oracles(config)
+    config, (data, truths) = run.config, shared
+    scorer = OpScorer(config, data)
+    values = {name: Oracle.of(scorer.parts.space, known) for name, known in truths.items() if known is not None}
     arch = PartialArch.all_open(scorer.parts.space.edges)
     order = generator(config.seed, "study", "order").permutation(len(arch.edges)).tolist()
     tables = []
     for iteration, decided in enumerate(order if run.progressive else order[:1]):
         step = scorer.step(arch, derive_seed(config.seed, "study", "minibatch", iteration))
-        tables.append(_scores_table(run.function, scorer, arch, step(arch.open_edges), truths).assign(iteration=iteration))
+        tables.append(_scores_table(run.function, scorer, arch, step(arch.open_edges), values).assign(iteration=iteration))
         arch = arch.discretize(decided, step.best(decided))
         if run.progressive:
             scorer.decided(arch)
     return pd.concat(tables).assign(space=config.space, dataset=config.dataset, seed=config.seed)
-
-
-def truth_oracles(config: SearchConfig) -> dict[str, Oracle]:
-    """The oracles of test accuracy, where the space has a benchmark that knows the data set."""
-    benchmark = load_benchmark(config.space)
-    if benchmark is None or not benchmark.knows(config.dataset):
-        return {}
-    return {"accuracy": Oracle.of(SPACES[config.space], as_floats(benchmark.accuracies(config.dataset, "test accuracy")))}
 
 
 def _scores_table(
@@ -140,9 +146,9 @@ def _scores_table(
         edge = arch.edges[index]
         for op, score, params in zip(edge.candidates, values, scorer.op_params[index], strict=True):
             row = {"function": function, "edge": edge.name, "op": op, "score": score, "params": params}
-            if truths:
-                within = arch.discretize(index, (op,))
-                row |= {"best-acc": truths["accuracy"].best(within), "avg-acc": truths["accuracy"].mean(within)}
+            for name, oracle in truths.items():
+                scoring = SCORINGS[name.split("(")[0]]
+                row[name] = scoring.score(Evidence(oracle=oracle), arch, [(index, op)])[0]
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -162,6 +168,10 @@ def read_published_scores(path: Path, space: Space) -> pd.DataFrame:
     ops = list(space.edges[0].candidates)
     if not {"edge", "scorer", *ops} <= set(wide):
         raise UserError(f"{path} needs the columns edge, scorer, {', '.join(ops)}; it has {', '.join(map(str, wide))}")
+    last = len(space.edges) - 1
+    numbers = all(pd.api.types.is_numeric_dtype(wide[op]) and wide[op].notna().all() for op in ops)
+    if not numbers or not set(wide["edge"]) <= set(range(last + 1)):
+        raise UserError(f"{path} needs an edge of 0 to {last} and a number for each op in every row")
     long = wide.melt(["edge", "scorer"], ops, "op", "score").rename(columns={"scorer": "function"})
     removing = long["function"].str.startswith(("zc-pt", "darts-pt", "tenas"))
     long["score"] = long["score"].where(~removing, -long["score"])
@@ -174,12 +184,14 @@ def read_published_scores(path: Path, space: Space) -> pd.DataFrame:
 def spearman_table(scores: pd.DataFrame, oracle: str) -> pd.DataFrame:
     """Spearman correlation of each function with `oracle`: per edge over its ops, then the mean over the edges.
 
-    `oracle` is a column of the table or another function in it. Columns: `space`, `function`, `iteration`, `seed`, `spearman`;
-    scores that do not differ on an edge correlate with nothing, 0.
+    `oracle` is a column of the table or, at iteration 0, another function in it. Columns of the result: `space`, `function`,
+    `iteration`, `seed`, `spearman`; scores that do not differ on an edge correlate with nothing, 0.
     """
     keys = ["space", "seed", "iteration", "edge", "op"]
     table = scores
     if oracle not in scores:
+        if oracle not in set(scores["function"]):
+            raise UserError(f"no oracle {oracle!r} among the scores of {', '.join(scores['function'].unique())}")
         truth = scores.loc[scores["function"] == oracle, [*keys, "score"]].rename(columns={"score": oracle})
         table = scores.merge(truth, on=keys)
     groups = ["space", "function", "iteration", "seed"]
@@ -188,7 +200,8 @@ def spearman_table(scores: pd.DataFrame, oracle: str) -> pd.DataFrame:
 
 
 def _spearman(edge: pd.DataFrame) -> float:
-    values = edge.to_numpy()
+    values = edge.to_numpy(float)
+    assert not np.isnan(values).any()
     if (np.ptp(np.nan_to_num(values, neginf=-1e300), axis=0) == 0).any():
         return 0.0
     return float(spearmanr(values[:, 0], values[:, 1]).statistic)
@@ -202,8 +215,8 @@ def picks(scores: pd.DataFrame) -> pd.DataFrame:
     return best.sort_values("position").drop(columns="position")
 
 
-def picked_table(scores: pd.DataFrame, benchmark: TabularBenchmark | None) -> pd.DataFrame:
-    """Per function the architecture of its best ops at iteration 0, with test error [%] and rank where they are known (table 1)."""
+def picked_table(scores: pd.DataFrame, benchmark: TabularBenchmark | None, dataset: str = "cifar10") -> pd.DataFrame:
+    """Per function the architecture of its best ops at iteration 0 (table 1), and with a benchmark its test error [%] and rank."""
     rows = []
     for (name, function, seed), chosen in picks(scores).groupby(["space", "function", "seed"], sort=False):
         space = SPACES[str(name)]
@@ -211,7 +224,7 @@ def picked_table(scores: pd.DataFrame, benchmark: TabularBenchmark | None) -> pd
         arch = space.encode(ArchSpec(space.name, tuple((op_of[edge.name],) for edge in space.edges)))
         row = {"function": function, "seed": seed, "architecture": arch}
         if benchmark:
-            found = benchmark.query(arch)["cifar10"]
+            found = benchmark.query(arch)[dataset]
             row |= {"error": found["error"], "rank": found["rank"]}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import Batch, ImageSet, cache_directory, epoch_of_minibatches
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import whole_file
 from zcpt_ray.layers import batch_statistics
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.supernet import Supernet
@@ -56,7 +56,7 @@ class SupernetTrainer:
         """Train the weights of `arch`, and at first the alphas: for `epochs` at the first call, then for `retrain_epochs`."""
         first = not arch_decided(arch)
         self.history.append(str(arch.kept))
-        self._fit(arch, self.config.epochs if first else self.config.retrain_epochs, first, self._checkpoint())
+        self._fit(arch, self.config.epochs if first else self.config.retrain_epochs, first, self._cached())
 
     def alpha(self, edge: int, op: str) -> float:
         """The softmax weight of an op on its edge, in [0, 1]."""
@@ -73,17 +73,23 @@ class SupernetTrainer:
         return right / len(self.held_out)
 
     def accuracy_after_training(self, arch: PartialArch) -> float:
-        """The same once a copy was trained as `arch` for `retrain_epochs`; this supernet stays as it is."""
+        """The same once a copy was trained as `arch` for `retrain_epochs`; this supernet stays as it is. Never done twice."""
+        kept = self._cached(str(arch.kept)).with_suffix(".json")
+        if kept.exists():
+            return float(json.loads(kept.read_text()))
         other = copy.copy(self)
         other.supernet = copy.deepcopy(self.supernet)
         other._fit(arch, self.config.retrain_epochs, first=False, checkpoint=None)
-        return other.accuracy(arch)
+        accuracy = other.accuracy(arch)
+        with whole_file(kept) as temporary:
+            temporary.write_text(json.dumps(accuracy))
+        return accuracy
 
     def _held_out_batches(self) -> list[Batch]:
         return list(epoch_of_minibatches(self.held_out, self.config.training_batch_size, self.device.type))
 
-    def _checkpoint(self) -> Path:
-        digest = hashlib.blake2b(json.dumps(self.history).encode(), digest_size=8).hexdigest()
+    def _cached(self, *more: str) -> Path:
+        digest = hashlib.blake2b(json.dumps([*self.history, *more]).encode(), digest_size=8).hexdigest()
         return cache_directory() / "supernets" / f"{digest}.pt"
 
     def _edge_weights(self, arch: PartialArch) -> list[Tensor]:
@@ -135,16 +141,14 @@ def arch_decided(arch: PartialArch) -> bool:
 
 
 def _save(path: Path, epoch: int, trainer: SupernetTrainer, *optimizers: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     state = {
         "epoch": epoch,
         "supernet": trainer.supernet.state_dict(),
         "alphas": [alpha.detach() for alpha in trainer.alphas],
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _load(path: Path, trainer: SupernetTrainer, *optimizers: Any) -> int:
