@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.benchmarks import load_benchmark
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.ops import ReLUConvBN
@@ -13,6 +14,7 @@ from zcpt_ray.proxies import PROXIES, Proxy, measure_archs, score_archs
 from zcpt_ray.proxies.nwot import agreement
 from zcpt_ray.proxies.tenas import linear_regions, negative_condition_number, rank_sum
 from zcpt_ray.seeding import derive_seed
+from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.nasbench201 import NASBench201
 from zcpt_ray.supernet import MaskedSupernet
 
@@ -237,6 +239,16 @@ def test_a_proxy_without_batching_sees_each_function_once(small_space: NASBench2
         score_archs(plain, supernet, archs, batch), score_archs(PROXIES["nwot"], supernet, archs, batch), rtol=1e-5
     )
     assert len(calls) == 9  # of the 10, two are the supernet without `none`
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["params", "flops"])
+def test_params_and_flops_are_those_of_the_benchmark(name: str, batch: Batch) -> None:
+    space, table = SPACES["nasbench201"], load_benchmark("nasbench201").table
+    archs = [space.arch(index) for index in range(0, space.num_archs, 1117)]
+    supernet = space.supernet(10, seed=0)
+    measured = measure_archs(PROXIES[name], supernet, [PartialArch(space.edges, arch.kept) for arch in archs], batch, alone=True)
+    assert [value for (value,) in measured] == [table.loc[space.encode(arch), f"{name}_cifar10"] for arch in archs]
 
 
 @pytest.mark.gpu

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich.progress as bars
 import tyro
@@ -26,6 +27,9 @@ from zcpt_ray.score_tables import Spread, spread_locally
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally
 from zcpt_ray.spaces import SPACES
+
+if TYPE_CHECKING:
+    from zcpt_ray.distributed import TaskResources
 
 LINE_SECONDS = 10
 """How often progress is printed where there is no terminal to draw on."""
@@ -52,10 +56,20 @@ class Cluster:
         """
         if self.local:
             return spread_locally
-        from zcpt_ray.distributed import TaskResources, connect, spread_over, task_options  # a local job does without Ray
+        from zcpt_ray.distributed import spread_over, task_options
+
+        return spread_over(task_options(config, self.join(show_logs)))
+
+    def join(self, show_logs: bool = False) -> "TaskResources":
+        """Connect this process to Ray; what each task is to ask for.
+
+        Raises:
+            UserError: no such cluster.
+        """
+        from zcpt_ray.distributed import TaskResources, connect  # a local job does without Ray, installed or not
 
         connect(self.address, show_logs)
-        return spread_over(task_options(config, TaskResources(self.cpus_per_task, self.gpus_per_task)))
+        return TaskResources(self.cpus_per_task, self.gpus_per_task)
 
 
 @dataclass(frozen=True)
@@ -166,8 +180,7 @@ def _line(task: bars.Task) -> str:
 
 
 def _run_on_ray(job: SearchJob, config: SearchConfig, directory: Path, report: Callable[[Progress], None]) -> SearchResult:
-    from zcpt_ray.distributed import TaskResources, connect, run_search  # a local search does without Ray, installed or not
+    from zcpt_ray.distributed import run_search
 
-    resources = TaskResources(job.cluster.cpus_per_task, job.cluster.gpus_per_task)
-    connect(job.cluster.address, show_logs=resolve(config).scoring.needs == "trained supernet")
+    resources = job.cluster.join(show_logs=resolve(config).scoring.needs == "trained supernet")
     return run_search(config, directory, resources, report)

@@ -122,11 +122,10 @@ def loss_and_weights(
     that the loss does not reach (behind `none`) has gradient 0.
     """
     with running_layers(net) as ran:
-        images = batch.images.contiguous(memory_format=memory_format) if batch.images.dim() == 4 else batch.images
-        loss = F.cross_entropy(net(images), batch.labels)
+        loss = F.cross_entropy(net(in_memory_order(batch.images, memory_format)), batch.labels)
     return loss, weights_of(ran)
 
 
-def channels_last(images: Tensor) -> Tensor:
-    """[B, C, H, W] in the memory order that convolutions on a CPU are faster with; other shapes as they are."""
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+def in_memory_order(images: Tensor, memory_format: torch.memory_format = torch.channels_last) -> Tensor:
+    """[B, C, H, W] in a memory order, by default the one that convolutions on a CPU are faster with; other shapes as they are."""
+    return images.contiguous(memory_format=memory_format) if images.dim() == 4 else images

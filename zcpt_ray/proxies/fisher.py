@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.data import Batch
 from zcpt_ray.layers import batch_statistics
-from zcpt_ray.proxies.base import Proxy, channels_last, running_layers
+from zcpt_ray.proxies.base import Proxy, in_memory_order, running_layers
 
 
 def fisher(net: nn.Module, batch: Batch) -> float:
@@ -16,7 +16,7 @@ def fisher(net: nn.Module, batch: Batch) -> float:
     """
     with batch_statistics(net):
         with running_layers(net) as ran:
-            loss = F.cross_entropy(net(channels_last(batch.images)), batch.labels)
+            loss = F.cross_entropy(net(in_memory_order(batch.images)), batch.labels)
         outputs = [output for _, output in ran]
         gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)
     return sum(

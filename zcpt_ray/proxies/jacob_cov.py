@@ -8,7 +8,7 @@ from torch import nn
 
 from zcpt_ray.data import Batch
 from zcpt_ray.layers import batch_statistics
-from zcpt_ray.proxies.base import Proxy, channels_last
+from zcpt_ray.proxies.base import Proxy, in_memory_order
 
 EPSILON = 1e-5
 
@@ -18,7 +18,7 @@ def jacob_cov(net: nn.Module, batch: Batch) -> float:
 
     -inf where an image's gradient is constant: its correlations are not defined.
     """
-    images = channels_last(batch.images).detach().requires_grad_()
+    images = in_memory_order(batch.images).detach().requires_grad_()
     with batch_statistics(net):
         (jacobian,) = torch.autograd.grad(net(images).sum(), images, materialize_grads=True)
     rows = jacobian.flatten(1).double().cpu().numpy()  # [B, C * H * W]

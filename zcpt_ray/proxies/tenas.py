@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import batch_statistics, relu_code
-from zcpt_ray.proxies.base import Measured, Proxy, channels_last, running_layers, weights_of
+from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, weights_of
 from zcpt_ray.seeding import derive_seed
 
 NTK_IMAGES = 16
@@ -33,7 +33,7 @@ def negative_condition_number(net: nn.Module, batch: Batch) -> float:
     """
     with batch_statistics(net):
         with running_layers(net) as ran:
-            logits = net(channels_last(batch.images[:NTK_IMAGES]))  # [b, num_classes]
+            logits = net(in_memory_order(batch.images[:NTK_IMAGES]))  # [b, num_classes]
         weights = weights_of(ran)
         kernel = np.zeros((len(logits), len(logits)))
         rows = [torch.autograd.grad(image.sum(), weights, retain_graph=True, materialize_grads=True) for image in logits]

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import module_modes
-from zcpt_ray.proxies.base import Proxy, channels_last
+from zcpt_ray.proxies.base import Proxy, in_memory_order
 from zcpt_ray.seeding import derive_seed
 
 STEP = 0.01
@@ -33,7 +33,7 @@ def zen_score(net: nn.Module, batch: Batch) -> float:
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             tensors[f"{name}.weight"] = _normal(module.weight, batch.seed, name)
-    first = channels_last(_normal(batch.images, batch.seed, "first input"))
+    first = in_memory_order(_normal(batch.images, batch.seed, "first input"))
     features: list[Tensor] = []
     hook = pools[-1].register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     try:
