@@ -2,8 +2,8 @@ import pytest
 
 from zcpt_ray.arch import Edge, PartialArch
 from zcpt_ray.orders import ORDERS
-from zcpt_ray.scoring import SCORINGS
-from zcpt_ray.search import _decide, _EdgeScorer
+from zcpt_ray.scoring import SCORINGS, Evidence
+from zcpt_ray.search import StepScores, _decide
 from zcpt_ray.seeding import generator
 
 EDGES = tuple(Edge(f"e{i}", ("a", "b", "c", "d")) for i in range(5))
@@ -17,7 +17,7 @@ COSTS = {
 }
 
 
-def judge(archs):
+def judge(archs, groups):
     """Removing an op costs an amount that depends on the edge and the op only."""
     return [-sum(VALUES[edge][op] for edge, op in arch.removed) for arch in archs]
 
@@ -29,7 +29,7 @@ def visited(name: str, index: int = 0) -> tuple[list[int], list[str], int]:
     arch, cost, edges, ops = PartialArch.all_open(EDGES), 0, [], []
     visit = ORDERS[name].visit(range(5), generator("order", index))
     for step in range(5):
-        scorer = _EdgeScorer(SCORINGS["zc-pt"], arch, judge)
+        scorer = StepScores(SCORINGS["zc-pt"], Evidence(judge), arch, [[0] * 4] * 5)
         edge, decision = _decide(arch, visit, scorer, step)
         arch = arch.discretize(edge, decision.kept)
         cost += scorer.num_evaluations

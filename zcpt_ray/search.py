@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -181,10 +182,11 @@ class OpScorer:
 
     def step(self, arch: PartialArch, seed: int) -> "StepScores":
         """The scores of the ops of `arch` on the minibatch that `seed` draws."""
-        batch = None
+        judge = None
         if self.parts.scoring.needs == "proxy":
             batch = draw_minibatch(self.data.images, self.config.batch_size, seed, local_device(self.config.device))
-        return StepScores(self, arch, batch)
+            judge = partial(_judge, self.parts.proxy, self.supernet, batch)
+        return StepScores(self.parts.scoring, Evidence(judge, self.oracle, self.trained), arch, self.op_params)
 
     def decided(self, arch: PartialArch) -> None:
         """Tell that the supernet is `arch` now."""
@@ -193,12 +195,13 @@ class OpScorer:
 
 
 class StepScores:
-    """Op scores of one step: A_t and the minibatch are fixed, and no edge is scored twice."""
+    """Op scores of one step: A_t and the evidence are fixed, and no edge is scored twice. `op_params` settles equals."""
 
-    def __init__(self, scorer: OpScorer, arch: PartialArch, batch: Batch | None) -> None:
-        self.scorer = scorer
+    def __init__(self, scoring: Scoring, evidence: Evidence, arch: PartialArch, op_params: Sequence[Sequence[int]]) -> None:
+        self.scoring = scoring
+        self.evidence = evidence
         self.arch = arch
-        self.batch = batch
+        self.op_params = op_params
         self.scores: dict[int, list[float]] = {}
         self.num_evaluations = 0
 
@@ -206,27 +209,27 @@ class StepScores:
         """Per edge, the scores of its ops in the order of its candidates."""
         pairs = [(edge, op) for edge in edges if edge not in self.scores for op in self.arch.edges[edge].candidates]
         if pairs:
-            evidence = Evidence(self._judge, self.scorer.oracle, self.scorer.trained)
-            self.scores |= by_edge(pairs, self.scorer.parts.scoring.score(evidence, self.arch, pairs))
+            self.scores |= by_edge(pairs, self.scoring.score(self.evidence, self.arch, pairs))
         self.num_evaluations += len(pairs)
         return {edge: self.scores[edge] for edge in edges}
 
     def best(self, edge: int) -> tuple[str, ...]:
         """The ops that `edge` keeps: those with the best scores, of equals the one with more parameters, then the later one."""
-        candidates, params = self.arch.edges[edge].candidates, self.scorer.op_params[edge]
-        order = sorted(range(len(candidates)), key=lambda i: (self([edge])[edge][i], params[i], i), reverse=True)
+        candidates, params = self.arch.edges[edge].candidates, self.op_params[edge]
+        scores = self([edge])[edge]
+        order = sorted(range(len(candidates)), key=lambda i: (scores[i], params[i], i), reverse=True)
         return tuple(candidates[i] for i in order[: self.arch.edges[edge].keep])
 
-    def _judge(self, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
-        assert self.batch is not None
-        proxy = self.scorer.parts.proxy
-        measured = measure_archs(proxy, self.scorer.supernet, archs, self.batch)
-        scores = [0.0] * len(archs)
-        for group in set(groups):
-            members = [index for index, other in enumerate(groups) if other == group]
-            for index, score in zip(members, proxy.combine([measured[i] for i in members]), strict=True):
-                scores[index] = score
-        return scores
+
+def _judge(proxy: Proxy, supernet: Supernet, batch: Batch, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
+    """S of each architecture, compared with those of its group."""
+    measured = measure_archs(proxy, supernet, archs, batch)
+    scores = [0.0] * len(archs)
+    for group in set(groups):
+        members = [index for index, other in enumerate(groups) if other == group]
+        for index, score in zip(members, proxy.combine([measured[i] for i in members]), strict=True):
+            scores[index] = score
+    return scores
 
 
 def _decide(arch: PartialArch, visit: Visit, scores: StepScores, step: int) -> tuple[int, Decision]:
