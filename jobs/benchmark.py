@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -175,6 +176,7 @@ def proxy_seconds(options: Options, batch_size: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache
 def _batch(options: Options, batch_size: int | None = None) -> Batch:
     config = SearchConfig(dataset=options.dataset, batch_size=batch_size or options.batch_size, device=options.device)
     return draw_minibatch(load_data(config).images, config.batch_size, seed=0, device=local_device(config.device))
