@@ -1,6 +1,5 @@
 """Searches of the paper by name, with any proxies and seeds: one table beside the paper's table 2."""
 
-import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, run
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
-from zcpt_ray.published import TABLE_2
+from zcpt_ray.published import published_error
 from zcpt_ray.results import comparison_table, terminal_table, write_table
 from zcpt_ray.search import load_data, resolve
 
@@ -62,9 +61,10 @@ def main(options: Options) -> None:
         table = comparison_table(results)
         write_table(table, options.out / "table")
     if options.naswot_draws:
-        table = pd.concat([table, pd.DataFrame([naswot_row(options, proxy) for proxy in options.proxies])], ignore_index=True)
-        write_table(table.fillna("-").astype(str), options.out / "table")
-    console.print(terminal_table(table.fillna("-"), "Test error [%], mean ± standard deviation over search seeds x training seeds"))
+        drawn = [naswot_row(options, proxy) for proxy in options.proxies]
+        table = pd.DataFrame([*table.astype(str).to_dict("records"), *drawn]).fillna("-")
+        write_table(table, options.out / "table")
+    console.print(terminal_table(table, "Test error [%], mean ± standard deviation over search seeds x training seeds"))
 
 
 def naswot_row(options: Options, proxy: str) -> dict[str, str]:
@@ -79,8 +79,7 @@ def naswot_row(options: Options, proxy: str) -> dict[str, str]:
         errors = 100 - benchmark.accuracies(dataset, "test accuracy")
         drawn = naswot_draws(scores, errors, draws=options.naswot_draws)
         row[dataset] = f"{drawn.mean():.2f}±{drawn.std():.2f}"
-    mean, deviation = TABLE_2.get(f"naswot {proxy.removesuffix('-released')}", (math.nan, math.nan))
-    return row | {"paper": f"{mean:.2f}±{deviation:.2f}"}
+    return row | {"paper": published_error(f"naswot {proxy}")}
 
 
 if __name__ == "__main__":

@@ -34,3 +34,10 @@ TABLE_2 = {
     "zero-cost-disc nwot": (6.22, 0.84),
 }
 """CIFAR-10 test error on NAS-Bench-201 by search and proxy, over search seeds 0-3 and training seeds; N = 10, V = 100."""
+
+
+def published_error(search: str) -> str:
+    """The paper's CIFAR-10 error of a search, as in `zero-cost-pt nwot`, or a dash; its nwot is the released reading."""
+    if (found := TABLE_2.get(search.replace("nwot-released", "nwot"))) is None:
+        return "-"
+    return f"{found[0]:.2f}±{found[1]:.2f}"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from zcpt_ray.published import TABLE_2
+from zcpt_ray.published import published_error
 from zcpt_ray.records import SearchResult
 
 
@@ -52,8 +52,7 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]]) -> pd.DataFram
         row |= {"s per score": f"{seconds / evaluations:.3g}" if evaluations else "-"}
         if all(result.benchmark for result in results):
             row |= _errors(results)
-        mean, deviation = TABLE_2.get(name.replace("nwot-released", "nwot"), (None, None))
-        rows.append(row | {"paper": "-" if mean is None else f"{mean:.2f}±{deviation:.2f}"})
+        rows.append(row | {"paper": published_error(name)})
     return pd.DataFrame(rows)
 
 

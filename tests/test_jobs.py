@@ -1,0 +1,72 @@
+"""The jobs that compare searches and study scorings, end to end on something small."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zcpt_ray import benchmarks
+
+JOBS = Path(__file__).parent.parent / "jobs"
+SMALL = ("--local", "--smoke", "--space", "toy-chain-2", "--out", "out")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    benchmarks._load_once.cache_clear()
+    monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, job: str, *flags: str) -> None:
+    monkeypatch.setattr(sys, "argv", [job, *flags])
+    runpy.run_path(str(JOBS / f"{job}.py"), run_name="__main__")
+
+
+def test_every_search_by_name_ends_in_one_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    searches = ("zero-cost-pt", "zero-cost-disc", "random", "max-param", "zero-cost-evo", "te-nas", "darts", "darts-pt")
+    call(monkeypatch, "baselines", *SMALL, "--searches", *searches, "--proxies", "nwot", "params")
+    table = pd.read_parquet("out/table.parquet")
+    asked = ["zero-cost-pt", "zero-cost-disc", "zero-cost-evo"]
+    assert sorted(table["search"]) == sorted(
+        [f"{name} {proxy}" for name in asked for proxy in ("nwot", "params")]
+        + ["random", "max-param", "te-nas", "darts", "darts-pt"]
+    )
+    assert "zero-cost-evo params" in capsys.readouterr().out
+
+
+def test_the_study_writes_tables_and_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(monkeypatch, "operation_scoring", *SMALL, "--functions", "zc-pt(nwot)", "disc-acc")
+    out = Path("out")
+    for name in ("initial-spearman", "progressive-spearman", "toy-chain-spearman", "toy-chain-ops"):
+        assert all((out / f"{name}{suffix}").exists() for suffix in (".csv", ".md", ".tex", ".parquet", ".png", ".svg"))
+    table = pd.read_parquet(out / "initial-spearman.parquet").set_index("function")
+    assert table.loc["best-zc(nwot)", "best-zc(nwot)"] == 1
+    assert {"zc-pt(nwot)", "disc-acc"} < set(table.index)
+
+
+@pytest.mark.parametrize(
+    ("job", "flags", "message"),
+    [
+        ("baselines", ("--searches", "nonsense"), "unknown search 'nonsense'; choose from zero-cost-pt, "),
+        ("baselines", ("--proxies", "nonsense"), "unknown proxy 'nonsense'; choose from nwot, "),
+        ("baselines", ("--seeds",), "--seeds needs at least one"),
+        ("baselines", ("--naswot-draws", "5", "--searches", "random"), "needs the benchmark table of 'toy-chain-2'"),
+        ("operation_scoring", ("--functions", "nonsense"), "unknown scoring function 'nonsense'"),
+        ("operation_scoring", ("--parts",), "--parts needs at least one"),
+        ("operation_scoring", ("--published", "none.csv"), "cannot read none.csv"),
+        ("operation_scoring", ("--seed", "3"), "seeds are given by --seeds"),
+    ],
+)
+def test_bad_input_is_one_line(
+    job: str, flags: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, job, *SMALL, *flags)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
