@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
+from zcpt_ray.layers import eval_mode
 from zcpt_ray.supernet import MaskedSupernet, Supernet
 
 Measured = tuple[float, ...]
@@ -103,6 +104,26 @@ def running_layers(
     hooks = [layer.register_forward_hook(lambda layer, _, output: ran.append((layer, output))) for layer in layers]
     try:
         yield ran
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def layers_that_run(
+    net: nn.Module, batch: Batch, kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
+) -> list[tuple[nn.Module, Tensor]]:
+    """The layers of these kinds that take part, each with its output on the first image, in eval mode."""
+    with eval_mode(net), torch.no_grad(), running_layers(net, kinds) as ran:
+        net(batch.images[:1])
+    return ran
+
+
+@contextmanager
+def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside, `see` is given what each of `modules` is called with."""
+    hooks = [module.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for module in modules]
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,17 +1,14 @@
 """flops: multiply-accumulates of convolutions and linear layers on one image, a control that any proxy should beat."""
 
-import torch
 from torch import nn
 
 from zcpt_ray.data import Batch
-from zcpt_ray.layers import eval_mode
-from zcpt_ray.proxies.base import Proxy, running_layers
+from zcpt_ray.proxies.base import Proxy, layers_that_run
 
 
 def flops(net: nn.Module, batch: Batch) -> float:
     """Each weight counts once per output position, each bias too: the numbers of NAS-Bench-201's table."""
-    with eval_mode(net), torch.no_grad(), running_layers(net) as ran:
-        net(batch.images[:1])
+    ran = layers_that_run(net, batch)
     return float(sum(sum(p.numel() for p in layer.parameters()) * output[0, 0].numel() for layer, output in ran))
 
 

@@ -15,7 +15,7 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.data import Batch
 from zcpt_ray.layers import ReluCode, eval_mode, relu_code
 from zcpt_ray.ops import ReLUConvBN
-from zcpt_ray.proxies.base import Measured, Proxy
+from zcpt_ray.proxies.base import Measured, Proxy, watched_inputs
 from zcpt_ray.supernet import Supernet
 
 
@@ -42,16 +42,12 @@ def relu_kernel(net: nn.Module, images: Tensor, observed: tuple[type[nn.Module],
     """K of `images` [B, ...], float64 [B, B], summed over the inputs of the `observed` modules, in the mode that `net` is in."""
     kernel = np.zeros((len(images), len(images)))
 
-    def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def see(x: Tensor) -> None:
         nonlocal kernel
-        kernel += agreement(relu_code(inputs[0])).cpu().numpy()
+        kernel += agreement(relu_code(x)).cpu().numpy()
 
-    hooks = [module.register_forward_pre_hook(observe) for module in net.modules() if isinstance(module, observed)]
-    try:
+    with watched_inputs((module for module in net.modules() if isinstance(module, observed)), see):
         net(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return kernel
 
 

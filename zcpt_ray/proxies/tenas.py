@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import batch_statistics, relu_code
-from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, weights_of
+from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, watched_inputs, weights_of
 from zcpt_ray.seeding import derive_seed
 
 NTK_IMAGES = 16
@@ -54,22 +54,14 @@ def linear_regions(net: nn.Module, batch: Batch) -> float:
     if thin is None:
         raise UserError("tenas counts linear regions on the thin form of a network, which only the networks of a search space have")
     codes: list[Tensor] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _, inputs: codes.append(relu_code(inputs[0])))
-        for module in thin.modules()
-        if isinstance(module, nn.ReLU)
-    ]
     rows = []
-    try:
-        with batch_statistics(thin), torch.no_grad():
-            for part in range(REGION_BATCHES):
-                random = torch.Generator().manual_seed(derive_seed(batch.seed, "linear regions", part))
-                codes.clear()
-                thin(torch.randn(REGION_IMAGES, 1, 3, 3, generator=random))
-                rows.append(np.packbits(torch.cat(codes, dim=1).numpy(), axis=1))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    relus = [module for module in thin.modules() if isinstance(module, nn.ReLU)]
+    with watched_inputs(relus, lambda x: codes.append(relu_code(x))), batch_statistics(thin), torch.no_grad():
+        for part in range(REGION_BATCHES):
+            random = torch.Generator().manual_seed(derive_seed(batch.seed, "linear regions", part))
+            codes.clear()
+            thin(torch.randn(REGION_IMAGES, 1, 3, 3, generator=random))
+            rows.append(np.packbits(torch.cat(codes, dim=1).numpy(), axis=1))
     return float(len(np.unique(np.concatenate(rows), axis=0)))
 
 

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import module_modes
-from zcpt_ray.proxies.base import Proxy, in_memory_order
+from zcpt_ray.proxies.base import Proxy, in_memory_order, watched_inputs
 from zcpt_ray.seeding import derive_seed
 
 STEP = 0.01
@@ -35,13 +35,9 @@ def zen_score(net: nn.Module, batch: Batch) -> float:
             tensors[f"{name}.weight"] = _normal(module.weight, batch.seed, name)
     first = in_memory_order(_normal(batch.images, batch.seed, "first input"))
     features: list[Tensor] = []
-    hook = pools[-1].register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-    try:
-        with module_modes(net, training=True), torch.no_grad():
-            for images in (first, first + STEP * _normal(batch.images, batch.seed, "step")):
-                functional_call(net, tensors, images)
-    finally:
-        hook.remove()
+    with watched_inputs(pools[-1:], features.append), module_modes(net, training=True), torch.no_grad():
+        for images in (first, first + STEP * _normal(batch.images, batch.seed, "step")):
+            functional_call(net, tensors, images)
     moved = float((features[0] - features[1]).abs().sum((1, 2, 3)).mean())
     ran = [name for name in norms if tensors[f"{name}.num_batches_tracked"] > net.get_buffer(f"{name}.num_batches_tracked")]
     scale = sum(0.5 * math.log(float(tensors[f"{name}.running_var"].mean())) for name in ran)
