@@ -1,16 +1,14 @@
 """Searches of the paper by name, with any proxies and seeds: one table beside the paper's table 2."""
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 import tyro
-from rich.console import Console
 
 from zcpt_ray.baselines import SEARCHES, named_search, naswot_draws, search_label
 from zcpt_ray.benchmarks import DATASETS, load_benchmark
-from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, run
+from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, open_console, require_some, run
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
@@ -41,10 +39,8 @@ class Options:
 
 def main(options: Options) -> None:
     """Run them one after another; Ray spreads each over its cluster."""
-    for flag, value in (("searches", options.searches), ("proxies", options.proxies), ("seeds", options.seeds)):
-        if not value:
-            raise UserError(f"--{flag} needs at least one")
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    require_some(searches=options.searches, proxies=options.proxies, seeds=options.seeds)
+    console = open_console()
     named: dict[str, SearchConfig] = {}
     for name in options.searches:
         for proxy in options.proxies:

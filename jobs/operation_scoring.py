@@ -1,17 +1,15 @@
 """Which operation scoring functions track the truth (section 3, appendices A.3 and A.4): tables and figures of the study."""
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import tyro
-from rich.console import Console
 
 from zcpt_ray import plots, study
 from zcpt_ray.benchmarks import load_benchmark
-from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, run
+from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, open_console, require_some, run
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
@@ -54,7 +52,7 @@ class Report:
 
     def __init__(self, options: Options) -> None:
         self.out = options.out
-        self.console = Console(width=None if sys.stdout.isatty() else 150)
+        self.console = open_console()
 
     def table(self, table: pd.DataFrame, name: str, title: str) -> None:
         write_table(table, self.out / name)
@@ -118,9 +116,7 @@ def final_ops(report: Report, config: SearchConfig, cluster: Cluster) -> None:
 
 def main(options: Options) -> None:
     """Take or read the scores, part by part, and show each part as soon as it is there."""
-    for flag, value in (("seeds", options.seeds), ("functions", options.functions), ("parts", options.parts)):
-        if not value:
-            raise UserError(f"--{flag} needs at least one")
+    require_some(seeds=options.seeds, functions=options.functions, parts=options.parts)
     if options.longest_chain < 1 or options.config.seed:
         raise UserError("--longest-chain must be at least 1, and seeds are given by --seeds")
     resolve(options.config)

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +97,23 @@ def main(description: str, defaults: SearchConfig) -> None:
     listing = "\n\n".join(f"{kind}: {', '.join(table)}" for kind, table in names.items())
     with one_line_errors():
         job = tyro.cli(tyro.conf.OmitArgPrefixes[SearchJob], default=SearchJob(defaults), description=f"{description}\n\n{listing}")
-        run(job, Console(width=None if sys.stdout.isatty() else 150))
+        run(job, open_console())
+
+
+def open_console() -> Console:
+    """As wide as the terminal; where there is none, wide enough for an architecture in a table."""
+    return Console(width=None if sys.stdout.isatty() else 150)
+
+
+def require_some(**flags: Sequence[object]) -> None:
+    """Refuse flags that were given without a value.
+
+    Raises:
+        UserError: one of them is empty.
+    """
+    for name, values in flags.items():
+        if not values:
+            raise UserError(f"--{name} needs at least one")
 
 
 @contextmanager

@@ -73,8 +73,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
     known = [result.benchmark for result in group if result.benchmark]
-    if len(known) < len(group):
-        raise ValueError("a summary needs results with benchmark entries")
     row = {}
     for dataset in known[0]:
         errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])

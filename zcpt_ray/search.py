@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import pandas as pd
 
@@ -77,22 +77,31 @@ def load_data(config: SearchConfig, spread: Spread = spread_locally) -> SearchDa
         UserError: an unknown or missing data set or table, or fewer images than a minibatch needs.
     """
     parts = resolve(config)
-    needs = parts.scoring.needs
-    values: dict[str, float] | None = None
-    if needs in READINGS:
-        benchmark = load_benchmark(config.space)
-        if benchmark is None:
-            raise UserError(f"scoring {config.scoring!r} needs the benchmark table of {config.space!r}, which is not there")
-        values = as_floats(benchmark.accuracies(config.dataset, needs))
     images, held_out = halves(parts.dataset)
     if config.batch_size > len(images):
         raise UserError(f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half")
+    values = network_values(config, images, spread)
+    return SearchData(images, held_out if parts.scoring.needs == "trained supernet" else None, values)
+
+
+def network_values(config: SearchConfig, images: ImageSet, spread: Spread = spread_locally) -> dict[str, float] | None:
+    """What each finished architecture is worth to the scoring of `config`, by its encoding; None where that asks no oracle.
+
+    Raises:
+        UserError: the benchmark table is missing or does not know the data set, or the space is too large to score all networks.
+    """
+    needs = resolve(config).scoring.needs
     if needs == "proxy score of every network":
-        values = as_floats(score_table(TableKey.of(config), images, config.device, spread))
-    return SearchData(images, held_out if needs == "trained supernet" else None, values)
+        return _as_floats(score_table(TableKey.of(config), images, config.device, spread))
+    if needs not in READINGS:
+        return None
+    benchmark = load_benchmark(config.space)
+    if benchmark is None:
+        raise UserError(f"scoring {config.scoring!r} needs the benchmark table of {config.space!r}, which is not there")
+    return _as_floats(benchmark.accuracies(config.dataset, needs))
 
 
-def as_floats(values: pd.Series) -> dict[str, float]:
+def _as_floats(values: pd.Series) -> dict[str, float]:
     """From encoded architecture to value."""
     return {str(arch): float(value) for arch, value in values.items()}
 
@@ -107,14 +116,12 @@ def propose(config: SearchConfig, data: SearchData, index: int) -> Proposal:
 
 def _run_method(config: SearchConfig, parts: Components, method: Method, data: SearchData, index: int) -> Found:
     """A proposal of a baseline; supernet and minibatch are made when it asks for a score."""
-    made: list[tuple[Supernet, Batch]] = []
 
+    @cache
     def supernet_and_batch() -> tuple[Supernet, Batch]:
-        if not made:
-            seed = derive_seed(config.seed, "proposal", index, "minibatch", 0)
-            device = local_device(config.device)
-            made.append((untrained_supernet(config, data), draw_minibatch(data.images, config.batch_size, seed, device)))
-        return made[0]
+        seed = derive_seed(config.seed, "proposal", index, "minibatch", 0)
+        batch = draw_minibatch(data.images, config.batch_size, seed, local_device(config.device))
+        return untrained_supernet(config, data), batch
 
     def measure(archs: Sequence[PartialArch], alone: bool) -> list[tuple[float, ...]]:
         supernet, batch = supernet_and_batch()

@@ -23,7 +23,7 @@ from zcpt_ray.oracles import Oracle
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.score_tables import Spread, TableKey, spread_locally
 from zcpt_ray.scoring import SCORINGS, Evidence
-from zcpt_ray.search import OpScorer, SearchData, load_data
+from zcpt_ray.search import OpScorer, SearchData, load_data, network_values
 from zcpt_ray.seeding import derive_seed, generator
 from zcpt_ray.spaces import SPACES, Space
 
@@ -93,8 +93,8 @@ def run_study(
     done = len(runs) - len(missing)
     for members in groups.values():
         config, oracles = members[0].config, members[0].oracles
-        truths = {name: load_data(with_function(config, name), spread).values for name in oracles}
-        shared = load_data(config, spread), truths
+        data = load_data(config, spread)
+        shared = data, {name: network_values(with_function(config, name), data.images, spread) for name in oracles}
         if SCORINGS[config.scoring].needs == "trained supernet":  # once, before several functions ask for it at the same time
             trainings = {(run.config.seed, run.config.training): run for run in members}
             list(spread(_train, shared, list(trainings.values())))

@@ -54,7 +54,7 @@ class SupernetTrainer:
 
     def fit(self, arch: PartialArch) -> None:
         """Train the weights of `arch`, and at first the alphas: for `epochs` at the first call, then for `retrain_epochs`."""
-        first = not arch_decided(arch)
+        first = len(arch.open_edges) == len(arch.edges)
         self.history.append(str(arch.kept))
         self._fit(arch, self.config.epochs if first else self.config.retrain_epochs, first, self._cached())
 
@@ -68,7 +68,7 @@ class SupernetTrainer:
         right = 0
         with batch_statistics(self.supernet), torch.no_grad():
             weights = self._edge_weights(arch)
-            for batch in self._held_out_batches():
+            for batch in epoch_of_minibatches(self.held_out, self.config.training_batch_size, self.device.type):
                 right += int((self.supernet(batch.images, weights).argmax(1) == batch.labels).sum())
         return right / len(self.held_out)
 
@@ -84,9 +84,6 @@ class SupernetTrainer:
         with whole_file(kept) as temporary:
             temporary.write_text(json.dumps(accuracy))
         return accuracy
-
-    def _held_out_batches(self) -> list[Batch]:
-        return list(epoch_of_minibatches(self.held_out, self.config.training_batch_size, self.device.type))
 
     def _cached(self, *more: str) -> Path:
         digest = hashlib.blake2b(json.dumps([*self.history, *more]).encode(), digest_size=8).hexdigest()
@@ -133,11 +130,6 @@ class SupernetTrainer:
         if not loss.isfinite():
             raise UserError(f"supernet training diverged: loss {loss.item()}; try a lower learning_rate")
         return loss.item()
-
-
-def arch_decided(arch: PartialArch) -> bool:
-    """Whether any edge is decided."""
-    return len(arch.open_edges) < len(arch.edges)
 
 
 def _save(path: Path, epoch: int, trainer: SupernetTrainer, *optimizers: Any) -> None:
