@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from zcpt_ray.arch import Edge, PartialArch
 
-names = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=5, unique=True).map(tuple)
-edges = st.lists(names.flatmap(lambda ops: st.integers(1, len(ops)).map(lambda keep: (ops, keep))), min_size=1, max_size=5).map(
+names = st.lists(st.sampled_from("abcdefg"), min_size=2, max_size=5, unique=True).map(tuple)
+edges = st.lists(names.flatmap(lambda ops: st.integers(1, len(ops) - 1).map(lambda keep: (ops, keep))), min_size=1, max_size=5).map(
     lambda parts: tuple(Edge(f"e{i}", ops, keep) for i, (ops, keep) in enumerate(parts))
 )
 
@@ -56,3 +56,21 @@ def test_mistakes_name_the_edge_and_the_op() -> None:
         arch.discretize(1, ("a", "b"))
     with pytest.raises(ValueError, match="still open: f"):
         arch.discretize(0, ("a",)).finish("space")
+
+
+def test_an_edge_without_a_choice_is_decided_from_the_start() -> None:
+    arch = PartialArch.all_open((Edge("inputs", ("0", "1"), keep=2, averaged=False), Edge("op", ("a", "b"))))
+    assert arch.kept == (("0", "1"), None)
+
+
+def test_an_edge_that_sums_weighs_every_op_1_until_it_is_removed() -> None:
+    arch = PartialArch.all_open((Edge("inputs", ("0", "1", "2"), keep=2, averaged=False),))
+    assert arch.edge_weights() == ((1, 1, 1),)
+    assert arch.perturb(0, "1").edge_weights() == ((1, 0, 1),)
+    assert arch.reduce_to(0, "1").edge_weights() == ((0, 1, 0),)
+    assert arch.discretize(0, ("0", "2")).edge_weights() == ((1, 0, 1),)
+
+
+def test_reducing_an_edge_that_keeps_one_discretizes_it() -> None:
+    arch = PartialArch.all_open((Edge("op", ("a", "b")),))
+    assert arch.reduce_to(0, "b") == arch.discretize(0, ("b",))

@@ -13,7 +13,7 @@ LEVELS = (
     {"arch", "files", "registry", "seeding", "published"},
     {"configs", "data", "ops"},
     {"layers", "records", "benchmarks"},
-    {"supernet", "results", "plots"},
+    {"supernet", "cells", "results", "plots"},
     {"proxies", "spaces"},
     {"orders", "oracles", "score_tables", "supernet_training"},
     {"scoring"},

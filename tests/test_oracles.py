@@ -24,6 +24,8 @@ def test_best_and_mean_of_what_is_within_reach() -> None:
     assert (oracle.best(within), oracle.mean(within)) == (3, 2.5)
     assert oracle.best(START.perturb(1, "nor_conv_3x3")) == 2
     assert oracle.mean(within.discretize(1, ("skip_connect",))) == 2
+    assert oracle.best(START, (0, "nor_conv_3x3")) == 3
+    assert oracle.mean(START, (1, "skip_connect")) == 1.5
 
 
 def test_nothing_within_reach() -> None:

@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from zcpt_ray import supernet as supernet_module
-from zcpt_ray.arch import PartialArch
+from zcpt_ray.arch import Edge, PartialArch
+from zcpt_ray.cells import Cell
 from zcpt_ray.data import Batch
+from zcpt_ray.layers import Head, Stem
+from zcpt_ray.ops import OPS, CandidateOp, ReLUConvBN
 from zcpt_ray.proxies import PROXIES, score_archs
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.nasbench201 import NASBench201
 from zcpt_ray.spaces.toy_chain import ToyChain
-from zcpt_ray.supernet import MaskedSupernet, initialize
+from zcpt_ray.supernet import MaskedSupernet, Supernet, initialize
 
 SMALL = {"nasbench201": NASBench201(channels=4, cells_per_stage=1), "toy-chain": ToyChain(3, channels=4)}
 
@@ -97,3 +100,28 @@ def test_initialize_is_torchs_default() -> None:
             bound = module.weight[0].numel() ** -0.5
             assert 0.9 * bound < module.weight.abs().max() <= bound
     assert all(tensor.isfinite().all() for tensor in net.state_dict().values())
+
+
+def test_a_cell_of_other_ops_is_evaluated_as_it_is_written(batch: Batch) -> None:
+    """An op that is not linear in what it reads has no folded form: its cell runs op by op, and every ReLU counts."""
+
+    class Twice(CandidateOp):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.first, self.second = ReLUConvBN(channels, channels, 1), ReLUConvBN(channels, channels, 3)
+
+        def forward(self, x: torch.Tensor, active: bool = True) -> torch.Tensor | None:
+            return self.second(self.first(x)) if active else None
+
+    edge = Edge("layer", ("twice", "skip_connect"))
+
+    def build() -> Supernet:
+        ops = {"twice": Twice, "skip_connect": OPS["skip_connect"]}
+        return Supernet((edge,), {"stem": Stem(3, 4), "cell": Cell({0: (edge, 0, 1)}, 4, ops), "head": Head(4)}, 4, 10)
+
+    net, arch = initialize(build, seed=0), PartialArch.all_open((edge,))
+    archs = [arch, arch.perturb(0, "twice"), arch.perturb(0, "skip_connect")]
+    for proxy in (PROXIES["nwot"], PROXIES["nwot-released"]):
+        plain = [proxy.measure(MaskedSupernet(net, each), batch)[0] for each in archs]
+        np.testing.assert_allclose(score_archs(proxy, net, archs, batch), plain, rtol=1e-5)
+        assert len(set(plain)) == 3

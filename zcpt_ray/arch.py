@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 class Edge:
     """One decision of a search space: `candidates` are its ops, `keep` of them survive.
 
+    An open edge averages its ops; one with `averaged=False` sums them, as a node does with its inputs.
+
     Raises:
         ValueError: an empty or repeated candidate, or a `keep` outside 1..len(candidates).
     """
@@ -14,12 +16,18 @@ class Edge:
     name: str
     candidates: tuple[str, ...]
     keep: int = 1
+    averaged: bool = True
 
     def __post_init__(self) -> None:
         if not self.candidates or len(set(self.candidates)) != len(self.candidates):
             raise ValueError(f"edge {self.name!r} needs distinct candidate ops, got {self.candidates}")
         if not 1 <= self.keep <= len(self.candidates):
             raise ValueError(f"edge {self.name!r} keeps {self.keep} ops; allowed are 1 to {len(self.candidates)}")
+
+    @property
+    def open_weight(self) -> float:
+        """What each op weighs while nothing is decided."""
+        return 1 / len(self.candidates) if self.averaged else 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,8 @@ class PartialArch:
 
     @classmethod
     def all_open(cls, edges: tuple[Edge, ...]) -> "PartialArch":
-        """A_0: every edge open, nothing removed."""
-        return cls(edges, (None,) * len(edges))
+        """A_0: every edge that leaves a choice is open, nothing removed."""
+        return cls(edges, tuple(None if edge.keep < len(edge.candidates) else edge.candidates for edge in edges))
 
     @property
     def open_edges(self) -> tuple[int, ...]:
@@ -73,15 +81,27 @@ class PartialArch:
         self._check_open(edge)
         return replace(self, removed=self.removed | {(edge, op)})
 
+    def reduce_to(self, edge: int, op: str) -> "PartialArch":
+        """The open `edge` with `op` alone: A + (e, o), or, where it is to keep several, all its other ops removed.
+
+        Raises:
+            ValueError: the edge is decided already, or `op` is not one of its candidates.
+        """
+        if self.edges[edge].keep == 1:
+            return self.discretize(edge, (op,))
+        self._check_open(edge)
+        _check_op(self.edges[edge], op)
+        others = {(edge, other) for other in self.edges[edge].candidates if other != op}
+        return replace(self, removed=self.removed | others)
+
     def edge_weights(self) -> tuple[tuple[float, ...], ...]:
-        """Per edge the weight of each candidate op: 1/|O(e)| on an open edge, 1 if kept, 0 if removed or not kept.
+        """Per edge the weight of each candidate op: 1/|O(e)| on an open edge (1 where ops are summed), 1 if kept, 0 otherwise.
 
         After a removal the others are not renormalised (as the paper's released code does it).
         """
         return tuple(
             tuple(
-                1 / len(edge.candidates) * ((index, op) not in self.removed) if ops is None else float(op in ops)
-                for op in edge.candidates
+                edge.open_weight * ((index, op) not in self.removed) if ops is None else float(op in ops) for op in edge.candidates
             )
             for index, (edge, ops) in enumerate(zip(self.edges, self.kept, strict=True))
         )

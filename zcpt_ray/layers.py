@@ -1,16 +1,14 @@
 """The layers a supernet is a chain of: each as it is written, and folded for fast evaluation at fixed edge weights."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.arch import Edge
-from zcpt_ray.ops import OPS, CandidateOp, LinearForm, ReLUConvBN, Zero, box_sum_3x3, fold_bn, weighted_sum
+from zcpt_ray.ops import CandidateOp, ReLUConvBN, Zero, fold_bn
 
 EdgeWeights = tuple[tuple[float, ...], ...]
 """Per edge, per candidate op: `PartialArch.edge_weights`."""
@@ -34,164 +32,60 @@ class ReluCode:
         return ReluCode(self.code, self.relus, self.blocks - self.silent)
 
 
-Folded = Callable[[Tensor], tuple[Tensor, list[ReluCode]]]
-"""A layer in eval mode for fixed edge weights: [b, C, H, W] -> its output and the codes seen on the way."""
+State = Tensor | tuple[Tensor, ...]
+"""What one layer hands to the next: [B, C, H, W], or the outputs of several layers before it."""
+
+Folded = Callable[[Any], tuple[Any, list[ReluCode]]]
+"""A layer in eval mode for fixed edge weights: a `State` -> the next, and the codes seen on the way."""
 
 
 class Layer(nn.Module):
-    """One link of a supernet's chain."""
+    """One link of a supernet's chain.
 
-    def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        """The layer, one op at a time."""
+    A new layer needs `forward` and, where it has candidate ops, `candidate_ops`; a `folding` of its own makes it faster.
+    """
+
+    def forward(self, x: Any, weights: EdgeWeights) -> Any:
+        """A `State` -> the next, one op at a time."""
         raise NotImplementedError
-
-    def key(self, weights: EdgeWeights) -> Hashable:
-        """What this layer's output depends on: architectures with equal keys (and inputs) share it."""
-        return ()
 
     def candidate_ops(self) -> dict[int, list[CandidateOp]]:
         """Per edge that this layer has ops of, those ops."""
         return {}
 
-    def folding(self) -> Callable[[EdgeWeights], Folded]:
-        """Edge weights -> the same function as `forward` in eval mode, without the work that gives nothing."""
-        raise NotImplementedError
-
-
-class MixedOp(nn.Module):
-    """The candidate ops of one edge, mixed by its weights (numbers, or tensors that are being trained)."""
-
-    def __init__(self, candidates: Sequence[str], channels: int) -> None:
-        super().__init__()
-        self.ops = [OPS[op](channels) for op in candidates]
-        for name, op in zip(candidates, self.ops, strict=True):
-            self.add_module(name, op)
-
-    def forward(self, x: Tensor, weights: Sequence[float]) -> Tensor:
-        outputs = [(weight, op(x, active=bool(weight > 0))) for weight, op in zip(weights, self.ops, strict=True)]
-        total: Tensor | None = None
-        for weight, output in outputs:
-            if output is not None:
-                total = weight * output if total is None else total + weight * output
-        return torch.zeros_like(x) if total is None else total
-
-
-class Cell(Layer):
-    """A graph of nodes; a node is the sum of the edges that end in it, and the last node is the output.
-
-    `edges` maps the index of an edge in the weights to (edge, source node, target node); node 0 is the input.
-    """
-
-    def __init__(self, edges: dict[int, tuple[Edge, int, int]], channels: int) -> None:
-        super().__init__()
-        self.edges = edges
-        self.num_nodes = 1 + max(target for _, _, target in edges.values())
-        for edge, _, _ in edges.values():
-            self.add_module(edge.name, MixedOp(edge.candidates, channels))
-
-    def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        nodes = [x]
-        for node in range(1, self.num_nodes):
-            incoming = [(i, edge, source) for i, (edge, source, target) in self.edges.items() if target == node]
-            outputs = [self.get_submodule(edge.name)(nodes[source], weights[i]) for i, edge, source in incoming]
-            nodes.append(sum(outputs[1:], outputs[0]))
-        return nodes[-1]
-
-    def candidate_ops(self) -> dict[int, list[CandidateOp]]:
-        return {index: self._ops(edge) for index, (edge, _, _) in self.edges.items()}
-
     def key(self, weights: EdgeWeights) -> Hashable:
-        """The weights of all ops but `none`: with or without it, a supernet is the same."""
+        """What this layer's output depends on: architectures with equal keys (and inputs) share it.
+
+        By default, the weights of its ops, but for `none`: with or without it, a supernet is the same.
+        """
         return tuple(
             weight
-            for index, (edge, _, _) in self.edges.items()
-            for op, weight in zip(self._ops(edge), weights[index], strict=True)
+            for index, ops in self.candidate_ops().items()
+            for op, weight in zip(ops, weights[index], strict=True)
             if not isinstance(op, Zero)
         )
 
     def folding(self) -> Callable[[EdgeWeights], Folded]:
-        candidates = {index: [op.linear_form() for op in ops] for index, ops in self.candidate_ops().items()}
+        """Edge weights -> the same function as `forward` in eval mode, without the work that gives nothing.
 
-        @cache
-        def edge_form(index: int, weights: tuple[float, ...]) -> LinearForm:
-            return weighted_sum(candidates[index], weights)
+        By default, `forward` itself, watched for what its ReLUs read.
+        """
 
         def fold(weights: EdgeWeights) -> Folded:
-            forms = {(source, target): edge_form(i, weights[i]) for i, (_, source, target) in self.edges.items()}
-            sums = [_NodeSum({s: form for (s, t), form in forms.items() if t == node}) for node in range(1, self.num_nodes)]
-            counts = [self._count_reads(source, forms) for source in range(self.num_nodes - 1)]
-
-            def run(x: Tensor) -> tuple[Tensor, list[ReluCode]]:
-                nodes = [_Node(x)]
-                for node_sum in sums:
-                    nodes.append(_Node(node_sum(nodes)))
-                read = [(node, reads) for node, reads in zip(nodes, counts, strict=False) if any(reads)]
-                return nodes[-1].value, [ReluCode(relu_code(node.value), *reads) for node, reads in read]
+            def run(x: State) -> tuple[State, list[ReluCode]]:
+                codes: list[ReluCode] = []
+                relus = [module for module in self.modules() if isinstance(module, nn.ReLU)]
+                blocks = [module for module in self.modules() if isinstance(module, ReLUConvBN)]
+                with (
+                    watched_inputs(relus, lambda seen: codes.append(ReluCode(relu_code(seen), 1, 0))),
+                    watched_inputs(blocks, lambda seen: codes.append(ReluCode(relu_code(seen), 0, 1))),
+                ):
+                    out = self(x, weights)
+                return out, codes
 
             return run
 
         return fold
-
-    def _ops(self, edge: Edge) -> list[CandidateOp]:
-        mixed = self.get_submodule(edge.name)
-        assert isinstance(mixed, MixedOp)
-        return mixed.ops
-
-    def _count_reads(self, source: int, forms: dict[tuple[int, int], LinearForm]) -> tuple[int, int, int]:
-        """How many ReLUs, blocks and silent ReLUs read a node."""
-        outgoing = [op for edge, start, _ in self.edges.values() if start == source for op in self._ops(edge)]
-        blocks = sum(isinstance(op, ReLUConvBN) for op in outgoing)
-        relus = sum(form.relus for (start, _), form in forms.items() if start == source)
-        return relus, blocks, blocks - relus
-
-
-class _Node:
-    """A node's value and what several of its readers need of it, computed once."""
-
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
-
-    @cached_property
-    def active(self) -> Tensor:
-        return F.relu(self.value)
-
-    @cached_property
-    def box(self) -> tuple[Tensor, Tensor]:
-        return box_sum_3x3(self.value)
-
-
-class _NodeSum:
-    """The value of a node from earlier ones; `forms` maps a source node to the folded edge from it.
-
-    Kernels of one size are joined along their input channels, so that one convolution sums over the sources too.
-    """
-
-    def __init__(self, forms: dict[int, LinearForm]) -> None:
-        self.forms = forms
-        self.convs: list[tuple[list[int], Tensor, Tensor]] = []
-        for size in (1, 3):
-            pairs = [(s, f.kernel, f.bias) for s, f in forms.items() if f.kernel is not None and f.kernel.shape[-1] == size]
-            if pairs:
-                sources, kernels, biases = zip(*pairs, strict=True)
-                kernel = torch.cat(kernels, dim=1).contiguous(memory_format=torch.channels_last)
-                self.convs.append((list(sources), kernel, torch.stack(biases).sum(0)))
-
-    def __call__(self, nodes: list[_Node]) -> Tensor:
-        total: Tensor | None = None
-        for sources, kernel, bias in self.convs:
-            active = [nodes[source].active for source in sources]
-            joined = active[0] if len(active) == 1 else torch.cat(active, dim=1)
-            output = F.conv2d(joined, kernel, bias, padding=kernel.shape[-1] // 2)
-            total = output if total is None else total.add_(output)
-        if total is None:
-            total = torch.zeros_like(nodes[0].value)
-        for source, form in self.forms.items():
-            if form.skip:
-                total.add_(nodes[source].value, alpha=form.skip)
-            if form.pool:
-                box, inverse_count = nodes[source].box
-                total.addcmul_(box, form.pool * inverse_count)
-        return total
 
 
 class Stem(Layer):
@@ -254,6 +148,17 @@ class Head(Layer):
             return x, [ReluCode(relu_code(x), 1, 0)]
 
         return lambda weights: run
+
+
+@contextmanager
+def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside, `see` is given what each of `modules` is called with."""
+    hooks = [module.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for module in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

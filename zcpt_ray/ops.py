@@ -29,21 +29,25 @@ class LinearForm:
 
 
 class CandidateOp(nn.Module):
-    """A candidate op."""
+    """A candidate op of an edge; all ops of an edge give one shape."""
 
     def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
-        """[B, C, H, W] -> [B, C, H, W], or None for zeros. A removed op is called with `active=False`.
+        """[B, C, H, W] -> [B, C', H', W'], or None for zeros. A removed op is called with `active=False` and gives None.
 
-        Of a removed op nothing but its ReLU runs, on zeros: the paper's released code runs it whole, and nwot sees that ReLU.
+        On NAS-Bench-201 its ReLU runs all the same, on zeros: the paper's released code runs it whole, and nwot sees that ReLU.
         """
         raise NotImplementedError
+
+
+class LinearOp(CandidateOp):
+    """An op that has a `LinearForm`."""
 
     def linear_form(self) -> LinearForm:
         """The op in eval mode."""
         raise NotImplementedError
 
 
-class Zero(CandidateOp):
+class Zero(LinearOp):
     """`none`: no connection."""
 
     def forward(self, x: Tensor, active: bool = True) -> None:
@@ -53,7 +57,7 @@ class Zero(CandidateOp):
         return LinearForm()
 
 
-class Skip(CandidateOp):
+class Skip(LinearOp):
     """`skip_connect`: the input itself."""
 
     def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
@@ -63,7 +67,7 @@ class Skip(CandidateOp):
         return LinearForm(skip=1.0)
 
 
-class AvgPool(CandidateOp):
+class AvgPool(LinearOp):
     """`avg_pool_3x3`: mean over the 3x3 neighbours that lie inside the image."""
 
     def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
@@ -73,7 +77,7 @@ class AvgPool(CandidateOp):
         return LinearForm(pool=1.0)
 
 
-class ReLUConvBN(CandidateOp):
+class ReLUConvBN(LinearOp):
     """ReLU, convolution without bias, batch normalisation."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
@@ -94,7 +98,7 @@ class ReLUConvBN(CandidateOp):
         return LinearForm(kernel, bias, relus=1)
 
 
-OPS: dict[str, Callable[[int], CandidateOp]] = {
+OPS: dict[str, Callable[[int], LinearOp]] = {
     "none": lambda channels: Zero(),
     "skip_connect": lambda channels: Skip(),
     "nor_conv_1x1": lambda channels: ReLUConvBN(channels, channels, 1),

@@ -29,23 +29,31 @@ class Oracle:
         kept = [tuple(_name(ops) for ops in space.decode(text).kept) for text in values]
         return cls(tuple(np.array(column) for column in zip(*kept, strict=True)), np.array(list(values.values())))
 
-    def best(self, arch: PartialArch) -> float:
-        """The greatest value within reach of `arch` (eq. 1 and 14); -inf if there is none."""
-        return float(self._reachable(arch).max(initial=-np.inf))
+    def best(self, arch: PartialArch, pair: tuple[int, str] | None = None) -> float:
+        """The greatest value within reach of `arch` (eq. 1 and 14), with op o on edge e if a pair (e, o) is given.
 
-    def mean(self, arch: PartialArch) -> float:
-        """The mean value within reach of `arch` (eq. 2); -inf if there is none."""
-        reachable = self._reachable(arch)
+        -inf if nothing is within reach.
+        """
+        return float(self._reachable(arch, pair).max(initial=-np.inf))
+
+    def mean(self, arch: PartialArch, pair: tuple[int, str] | None = None) -> float:
+        """The mean of the same values (eq. 2); -inf if there are none."""
+        reachable = self._reachable(arch, pair)
         return float(reachable.mean()) if len(reachable) else -np.inf
 
-    def _reachable(self, arch: PartialArch) -> np.ndarray:
+    def _reachable(self, arch: PartialArch, pair: tuple[int, str] | None) -> np.ndarray:
         reachable = np.ones(len(self.values), bool)
         for column, ops in zip(self.kept, arch.kept, strict=True):
             if ops is not None:
                 reachable &= column == _name(ops)
         for edge, op in arch.removed:
-            reachable &= ~np.isin(self.kept[edge], [name for name in np.unique(self.kept[edge]) if op in name.split("+")])
+            reachable &= ~self._holds(edge, op)
+        if pair:
+            reachable &= self._holds(*pair)
         return self.values[reachable]
+
+    def _holds(self, edge: int, op: str) -> np.ndarray:
+        return np.isin(self.kept[edge], [name for name in np.unique(self.kept[edge]) if op in name.split("+")])
 
 
 def _name(ops: tuple[str, ...]) -> str:

@@ -73,19 +73,19 @@ def zc_pt(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
 def disc_zc(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
     """S(A + (e, o)): the edge reduced to the op alone (eq. 6)."""
     assert evidence.judge
-    return evidence.judge([arch.discretize(edge, (op,)) for edge, op in pairs], [edge for edge, _ in pairs])
+    return evidence.judge([arch.reduce_to(*pair) for pair in pairs], [edge for edge, _ in pairs])
 
 
 def best(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
     """The greatest value of a network that A + (e, o) can become (eq. 1; eq. 14 where values are proxy scores)."""
     assert evidence.oracle
-    return [evidence.oracle.best(arch.discretize(edge, (op,))) for edge, op in pairs]
+    return [evidence.oracle.best(arch, pair) for pair in pairs]
 
 
 def average(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
     """The mean value of the networks that A + (e, o) can become (eq. 2)."""
     assert evidence.oracle
-    return [evidence.oracle.mean(arch.discretize(edge, (op,))) for edge, op in pairs]
+    return [evidence.oracle.mean(arch, pair) for pair in pairs]
 
 
 def darts(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
@@ -103,7 +103,7 @@ def darts_pt(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]
 def disc_acc(evidence: Evidence, arch: PartialArch, pairs: Pairs) -> list[float]:
     """V(A + (e, o)) after a few epochs of training (eq. 4)."""
     assert evidence.trained
-    return [evidence.trained.accuracy_after_training(arch.discretize(edge, (op,))) for edge, op in pairs]
+    return [evidence.trained.accuracy_after_training(arch.reduce_to(*pair)) for pair in pairs]
 
 
 def by_edge(pairs: Pairs, scores: Sequence[float]) -> dict[int, list[float]]:

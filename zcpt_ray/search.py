@@ -159,13 +159,15 @@ def untrained_supernet(config: SearchConfig, data: SearchData) -> Supernet:
 
 def _steps(config: SearchConfig, parts: Components, index: int) -> Iterator[list[Visit]]:
     """Per step of proposal `index`, the visits (one a lane) that decide an edge in it."""
+    open_edges = set(PartialArch.all_open(parts.space.edges).open_edges)
     for stage_number, lanes in enumerate(parts.space.stages):
+        choices = [[edge for edge in lane if edge in open_edges] for lane in lanes]
         visits = [
             parts.order.visit(lane, generator(config.seed, "proposal", index, "order", stage_number, lane_number))
-            for lane_number, lane in enumerate(lanes)
+            for lane_number, lane in enumerate(choices)
         ]
-        for taken in range(max(len(lane) for lane in lanes)):
-            yield [visit for lane, visit in zip(lanes, visits, strict=True) if taken < len(lane)]
+        for taken in range(max(len(lane) for lane in choices)):
+            yield [visit for lane, visit in zip(choices, visits, strict=True) if taken < len(lane)]
 
 
 class OpScorer:

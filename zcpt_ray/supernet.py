@@ -82,11 +82,15 @@ class Supernet(nn.Module):
         with eval_mode(self):
             with torch.no_grad():
                 foldings = [layer.folding() for layer in self.layers]
-            x = images.contiguous(memory_format=torch.channels_last)
+            x = (images.contiguous(memory_format=torch.channels_last),)
             yield from self._walk(foldings, tuple(range(len(archs))), weights, x)
 
     def _walk(
-        self, foldings: list[Callable[[EdgeWeights], Folded]], archs: tuple[int, ...], weights: list[EdgeWeights], x: Tensor
+        self,
+        foldings: list[Callable[[EdgeWeights], Folded]],
+        archs: tuple[int, ...],
+        weights: list[EdgeWeights],
+        x: tuple[Tensor, ...],
     ) -> Iterator[ReluSite]:
         """Depth first from the layer that `foldings` starts with, for `archs`, which are alike up to there."""
         if not foldings:
@@ -148,12 +152,17 @@ def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
 
 
 @torch.no_grad()
-def _run_in_chunks(folding: Callable[[EdgeWeights], Folded], weights: EdgeWeights, x: Tensor) -> tuple[Tensor, list[ReluCode]]:
+def _run_in_chunks(
+    folding: Callable[[EdgeWeights], Folded], weights: EdgeWeights, x: tuple[Tensor, ...]
+) -> tuple[tuple[Tensor, ...], list[ReluCode]]:
+    """A layer on a state, as a tuple, some images at a time."""
     folded = folding(weights)
-    size = max(1, CHUNK_BYTES[x.device.type] // x[0].nbytes)
-    outputs, codes = zip(*(folded(chunk) for chunk in torch.split(x, size)), strict=True)
+    size = max(1, CHUNK_BYTES[x[0].device.type] // sum(tensor[0].nbytes for tensor in x))
+    chunks = zip(*(torch.split(tensor, size) for tensor in x), strict=True)
+    outputs, codes = zip(*(folded(chunk if len(chunk) > 1 else chunk[0]) for chunk in chunks), strict=True)
+    states = zip(*((output if isinstance(output, tuple) else (output,)) for output in outputs), strict=True)
     joined = [ReluCode(torch.cat([c.code for c in parts]), *_counts(parts[0])) for parts in zip(*codes, strict=True)]
-    return torch.cat(outputs), joined
+    return tuple(torch.cat(parts) for parts in states), joined
 
 
 def _counts(code: ReluCode) -> tuple[int, int, int]:

@@ -54,7 +54,7 @@ class SupernetTrainer:
 
     def fit(self, arch: PartialArch) -> None:
         """Train the weights of `arch`, and at first the alphas: for `epochs` at the first call, then for `retrain_epochs`."""
-        first = len(arch.open_edges) == len(arch.edges)
+        first = arch == PartialArch.all_open(arch.edges)
         self.history.append(str(arch.kept))
         self._fit(arch, self.config.epochs if first else self.config.retrain_epochs, first, self._cached())
 
@@ -90,11 +90,15 @@ class SupernetTrainer:
         return cache_directory() / "supernets" / f"{digest}.pt"
 
     def _edge_weights(self, arch: PartialArch) -> list[Tensor]:
-        """As `PartialArch.edge_weights`, with the softmax of the alphas on open edges: what is removed is not shared out."""
+        """As `PartialArch.edge_weights`, with the softmax of the alphas on open edges: what is removed is not shared out.
+
+        Where an edge sums its ops, each weighs 1 on average (as the inputs of a node do in PC-DARTS, Xu et al. 2020).
+        """
         weights = []
-        for alpha, ops, values in zip(self.alphas, arch.kept, arch.edge_weights(), strict=True):
+        for edge, alpha, ops, values in zip(arch.edges, self.alphas, arch.kept, arch.edge_weights(), strict=True):
             there = torch.tensor(values, device=self.device)
-            weights.append(torch.softmax(alpha, 0) * (there > 0) if ops is None else there)
+            share = torch.softmax(alpha, 0) if edge.averaged else len(alpha) * torch.softmax(alpha, 0)
+            weights.append(share * (there > 0) if ops is None else there)
         return weights
 
     def _fit(self, arch: PartialArch, epochs: int, first: bool, checkpoint: Path | None) -> None:

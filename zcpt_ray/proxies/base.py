@@ -118,17 +118,6 @@ def layers_that_run(
     return ran
 
 
-@contextmanager
-def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> Iterator[None]:
-    """Inside, `see` is given what each of `modules` is called with."""
-    hooks = [module.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for module in modules]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def weights_of(ran: Iterable[tuple[nn.Module, Tensor]]) -> list[Tensor]:
     """The weights of convolutions and linear layers that ran, each once."""
     return list({id(layer): layer.get_parameter("weight") for layer, _ in ran}.values())

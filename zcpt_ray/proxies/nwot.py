@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.data import Batch
-from zcpt_ray.layers import ReluCode, eval_mode, relu_code
+from zcpt_ray.layers import ReluCode, eval_mode, relu_code, watched_inputs
 from zcpt_ray.ops import ReLUConvBN
-from zcpt_ray.proxies.base import Measured, Proxy, watched_inputs
+from zcpt_ray.proxies.base import Measured, Proxy
 from zcpt_ray.supernet import Supernet
 
 

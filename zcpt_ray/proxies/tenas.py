@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import batch_statistics, relu_code
-from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, watched_inputs, weights_of
+from zcpt_ray.layers import batch_statistics, relu_code, watched_inputs
+from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, weights_of
 from zcpt_ray.seeding import derive_seed
 
 NTK_IMAGES = 16

@@ -8,8 +8,8 @@ from torch.func import functional_call
 
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import module_modes
-from zcpt_ray.proxies.base import Proxy, in_memory_order, watched_inputs
+from zcpt_ray.layers import module_modes, watched_inputs
+from zcpt_ray.proxies.base import Proxy, in_memory_order
 from zcpt_ray.seeding import derive_seed
 
 STEP = 0.01

@@ -3,6 +3,7 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from zcpt_ray.arch import ArchSpec, Edge
 from zcpt_ray.supernet import Supernet, initialize
@@ -49,9 +50,12 @@ class Space(ABC):
         return self._initialized(self.single_path(arch), num_classes, seed)
 
     @property
-    @abstractmethod
-    def thin(self) -> "Space":
-        """The same edges over one channel of 3x3 images and as few cells as there can be: where linear regions are counted."""
+    def thin(self) -> "Space | None":
+        """The same edges over one channel of 3x3 images and as few cells as there can be: where linear regions are counted.
+
+        None where there is no such form; the proxy tenas does not serve the space then.
+        """
+        return None
 
     @abstractmethod
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
@@ -71,7 +75,8 @@ class Space(ABC):
 
     def _initialized(self, edges: tuple[Edge, ...], num_classes: int, seed: int) -> Supernet:
         net = initialize(lambda: self.build(edges, num_classes), seed)
-        net.make_thin = lambda: self.thin._initialized(edges, num_classes, seed)
+        if thin := self.thin:
+            net.make_thin = lambda: thin._initialized(edges, num_classes, seed)
         return net
 
     def single_path(self, arch: ArchSpec) -> tuple[Edge, ...]:
@@ -85,4 +90,4 @@ class Space(ABC):
         for edge, ops in zip(self.edges, arch.kept, strict=True):
             if len(ops) != edge.keep or not set(ops) <= set(edge.candidates):
                 raise ValueError(f"edge {edge.name!r} keeps {edge.keep} of {', '.join(edge.candidates)}, got {ops}")
-        return tuple(Edge(edge.name, ops, edge.keep) for edge, ops in zip(self.edges, arch.kept, strict=True))
+        return tuple(replace(edge, candidates=ops) for edge, ops in zip(self.edges, arch.kept, strict=True))

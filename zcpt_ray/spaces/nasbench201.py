@@ -3,8 +3,9 @@
 import re
 
 from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.cells import Cell
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Cell, Head, Layer, ResidualBlock, Stem
+from zcpt_ray.layers import Head, Layer, ResidualBlock, Stem
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.supernet import Supernet
 

@@ -1,8 +1,9 @@
 """The toy supernet of appendix A.4: a chain of L mixed layers, to see how operation scoring changes with depth."""
 
 from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.cells import Cell
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Cell, Head, Layer, Stem
+from zcpt_ray.layers import Head, Layer, Stem
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.supernet import Supernet
 
