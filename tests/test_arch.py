@@ -59,12 +59,12 @@ def test_mistakes_name_the_edge_and_the_op() -> None:
 
 
 def test_an_edge_without_a_choice_is_decided_from_the_start() -> None:
-    arch = PartialArch.all_open((Edge("inputs", ("0", "1"), keep=2, averaged=False), Edge("op", ("a", "b"))))
+    arch = PartialArch.all_open((Edge("inputs", ("0", "1"), keep=2, share=1), Edge("op", ("a", "b"))))
     assert arch.kept == (("0", "1"), None)
 
 
 def test_an_edge_that_sums_weighs_every_op_1_until_it_is_removed() -> None:
-    arch = PartialArch.all_open((Edge("inputs", ("0", "1", "2"), keep=2, averaged=False),))
+    arch = PartialArch.all_open((Edge("inputs", ("0", "1", "2"), keep=2, share=1),))
     assert arch.edge_weights() == ((1, 1, 1),)
     assert arch.perturb(0, "1").edge_weights() == ((1, 0, 1),)
     assert arch.reduce_to(0, "1").edge_weights() == ((0, 1, 0),)

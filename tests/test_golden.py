@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.darts_cell import ENDS
 from zcpt_ray.data import Batch
 from zcpt_ray.proxies import PROXIES, score_archs
 from zcpt_ray.spaces import SPACES
@@ -18,9 +19,11 @@ from zcpt_ray.supernet import MaskedSupernet, Supernet
 
 pytestmark = pytest.mark.golden
 FOLDER = Path(os.environ.get("ZCPT_GOLDEN") or Path(__file__).parent / "golden")
-FILES = sorted(path for path in FOLDER.glob("*.json") if path.name == "nasbench201.json")
+FILES = sorted(FOLDER.glob("nasbench201*.json"))
 READINGS = {"nwot": "relu", "nwot-released": "relu_and_blocks"}
 SPACE = SPACES["nasbench201"]
+DARTS = SPACES["darts"]
+DARTS_NAMES = [edge.name for edge in DARTS.edges]
 
 
 class Case:
@@ -51,6 +54,11 @@ class Case:
 @pytest.fixture(params=FILES, ids=lambda path: path.stem, scope="module")
 def case(request: pytest.FixtureRequest) -> Case:
     return Case(request.param)
+
+
+@pytest.fixture(scope="module")
+def darts_case() -> Case:
+    return Case(FOLDER / "darts.json")
 
 
 def test_there_are_golden_files() -> None:
@@ -97,3 +105,39 @@ def test_gradient_proxies_of_networks(case: Case, proxy: str) -> None:
             assert measured == pytest.approx(np.log(values[proxy]), abs=1e-3)
         else:
             assert measured == pytest.approx(values[proxy], rel=1e-3)
+
+
+@pytest.mark.parametrize("proxy", READINGS)
+def test_the_darts_supernet(darts_case: Case, proxy: str) -> None:
+    values = darts_case.values["all_open"]
+    arch = PartialArch.all_open(DARTS.edges)
+    expected = {arch: values["full"]}
+    for edge, ops in values["perturbed"].items():
+        expected |= {arch.perturb(DARTS_NAMES.index(edge), op): value for op, value in ops.items()}
+    check_darts(darts_case, proxy, expected)
+
+
+@pytest.mark.parametrize("proxy", READINGS)
+def test_topology_selection_of_darts(darts_case: Case, proxy: str) -> None:
+    values = darts_case.values["decided"]
+    arch = PartialArch.all_open(DARTS.edges)
+    for kind in ("normal", "reduce"):
+        for i, op in enumerate(values[kind]):
+            arch = arch.discretize(DARTS_NAMES.index(f"{kind}/{i}"), (op,))
+    expected = {arch: values["full"]}
+    for name, value in values["remove_edge"].items():
+        kind, i = name.split("/")
+        source, target = ENDS[int(i)]
+        expected[arch.perturb(DARTS_NAMES.index(f"{kind}/node{target}"), str(source))] = value
+    check_darts(darts_case, proxy, expected)
+
+
+def check_darts(case: Case, proxy: str, expected: dict[PartialArch, dict[str, float]]) -> None:
+    """All values by the batched path; the plain one, which is slow, on the first and the last."""
+    wanted = [value[READINGS[proxy]] for value in expected.values()]
+    supernet, archs = case.fill(DARTS.supernet(10, seed=0)), list(expected)
+    batched = score_archs(PROXIES[proxy], supernet, archs, case.batch)
+    np.testing.assert_allclose(batched, wanted, rtol=1e-5)
+    for index in (0, -1):
+        plain = PROXIES[proxy].measure(MaskedSupernet(supernet, archs[index]), case.batch)[0]
+        assert plain == pytest.approx(wanted[index], rel=1e-5)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -12,12 +14,18 @@ from zcpt_ray.data import Batch
 from zcpt_ray.layers import Head, Stem
 from zcpt_ray.ops import OPS, CandidateOp, ReLUConvBN
 from zcpt_ray.proxies import PROXIES, score_archs
-from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.spaces.darts import DARTS_SPACES, Darts, everywhere
 from zcpt_ray.spaces.nasbench201 import NASBench201
 from zcpt_ray.spaces.toy_chain import ToyChain
 from zcpt_ray.supernet import MaskedSupernet, Supernet, initialize
 
-SMALL = {"nasbench201": NASBench201(channels=4, cells_per_stage=1), "toy-chain": ToyChain(3, channels=4)}
+SMALL: dict[str, Space] = {
+    "nasbench201": NASBench201(channels=4, cells_per_stage=1),
+    "toy-chain": ToyChain(3, channels=4),
+    "darts": Darts("darts", everywhere(*DARTS_SPACES[0].edges[0].candidates), share=1 / 8, channels=2, num_cells=3),
+    "darts-s4": Darts("darts-s4", everywhere("noise", "none", "sep_conv_3x3"), channels=2, num_cells=3),
+}
 
 
 def batch_of(count: int) -> Batch:
@@ -36,9 +44,10 @@ def test_batched_scores_are_the_plain_ones(space_name: str, proxy_name: str, dat
             module.running_mean.uniform_(-0.3, 0.3)
             module.running_var.uniform_(0.5, 1.5)
     arch = PartialArch.all_open(space.edges)
-    for index, edge in enumerate(space.edges):
-        op = data.draw(st.sampled_from((None, *edge.candidates)))
-        arch = arch if op is None else arch.discretize(index, (op,))
+    for index in arch.open_edges:
+        edge = space.edges[index]
+        kept = data.draw(st.sampled_from((None, *itertools.combinations(edge.candidates, edge.keep))))
+        arch = arch if kept is None else arch.discretize(index, kept)
     archs = [arch, *(arch.perturb(edge, op) for edge in arch.open_edges for op in space.edges[edge].candidates)]
     batch = batch_of(9)
     plain = [proxy.measure(MaskedSupernet(net, each), batch)[0] for each in archs]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 class Edge:
     """One decision of a search space: `candidates` are its ops, `keep` of them survive.
 
-    An open edge averages its ops; one with `averaged=False` sums them, as a node does with its inputs.
+    While the edge is open each op weighs `share`: by default 1/|candidates|, so that it averages them; with 1 it sums them, as a
+    node does with its inputs.
 
     Raises:
         ValueError: an empty or repeated candidate, or a `keep` outside 1..len(candidates).
@@ -16,7 +17,7 @@ class Edge:
     name: str
     candidates: tuple[str, ...]
     keep: int = 1
-    averaged: bool = True
+    share: float | None = None
 
     def __post_init__(self) -> None:
         if not self.candidates or len(set(self.candidates)) != len(self.candidates):
@@ -27,7 +28,7 @@ class Edge:
     @property
     def open_weight(self) -> float:
         """What each op weighs while nothing is decided."""
-        return 1 / len(self.candidates) if self.averaged else 1.0
+        return 1 / len(self.candidates) if self.share is None else self.share
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class PartialArch:
         return replace(self, removed=self.removed | others)
 
     def edge_weights(self) -> tuple[tuple[float, ...], ...]:
-        """Per edge the weight of each candidate op: 1/|O(e)| on an open edge (1 where ops are summed), 1 if kept, 0 otherwise.
+        """Per edge the weight of each candidate op: `Edge.open_weight` (1/|O(e)|) on an open edge, 1 if kept, 0 otherwise.
 
         After a removal the others are not renormalised (as the paper's released code does it).
         """

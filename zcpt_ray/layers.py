@@ -43,7 +43,10 @@ class Layer(nn.Module):
     """One link of a supernet's chain.
 
     A new layer needs `forward` and, where it has candidate ops, `candidate_ops`; a `folding` of its own makes it faster.
+    `images_apart`: in eval mode what it makes of an image does not depend on the others, nor on its place among them.
     """
+
+    images_apart = True
 
     def forward(self, x: Any, weights: EdgeWeights) -> Any:
         """A `State` -> the next, one op at a time."""
@@ -101,8 +104,52 @@ class Stem(Layer):
         return out
 
     def folding(self) -> Callable[[EdgeWeights], Folded]:
-        kernel, bias = fold_bn(self.conv, self.bn)
+        kernel, bias = fold_bn(self.conv.weight, self.bn)
         return lambda weights: lambda x: (F.conv2d(x, kernel, bias, padding=1), [])
+
+
+class CifarStem(Layer):
+    """`Stem` for cells that take the outputs of two layers before them: both are its own."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor, weights: EdgeWeights) -> tuple[Tensor, Tensor]:
+        out = self.bn(self.conv(x))
+        return out, out
+
+
+class ImageNetStem(Layer):
+    """Three convolutions of stride 2 with batch norms: 224 px -> (56 px, 28 px), for cells that take two outputs."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False)
+        self.bn_1 = nn.BatchNorm2d(channels // 2)
+        self.relu_1 = nn.ReLU()
+        self.conv_2 = nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False)
+        self.bn_2 = nn.BatchNorm2d(channels)
+        self.relu_2 = nn.ReLU()
+        self.conv_3 = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
+        self.bn_3 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor, weights: EdgeWeights) -> tuple[Tensor, Tensor]:
+        first = self.bn_2(self.conv_2(self.relu_1(self.bn_1(self.conv_1(x)))))
+        return first, self.bn_3(self.conv_3(self.relu_2(first)))
+
+
+class GlobalPool(Layer):
+    """Average over the image, of the last of the tensors that it is handed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: State, weights: EdgeWeights) -> Tensor:
+        out: Tensor = self.pool(x[-1] if isinstance(x, tuple) else x).flatten(1)
+        return out
 
 
 class ResidualBlock(Layer):

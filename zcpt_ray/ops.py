@@ -80,11 +80,11 @@ class AvgPool(LinearOp):
 class ReLUConvBN(LinearOp):
     """ReLU, convolution without bias, batch normalisation."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, affine: bool = True) -> None:
         super().__init__()
         self.relu = nn.ReLU()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.bn = nn.BatchNorm2d(out_channels, affine=affine)
 
     def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
         if not active:
@@ -94,8 +94,23 @@ class ReLUConvBN(LinearOp):
         return out
 
     def linear_form(self) -> LinearForm:
-        kernel, bias = fold_bn(self.conv, self.bn)
+        kernel, bias = fold_bn(self.conv.weight, self.bn)
         return LinearForm(kernel, bias, relus=1)
+
+
+class Noise(CandidateOp):
+    """Gaussian noise N(0, 1) that the input does not influence; of image i of any minibatch it is the same for one `seed`."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.seed = 0
+
+    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
+        if not active:
+            return None
+        shape = x[:, :, :: self.stride, :: self.stride].shape
+        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed)).to(x)
 
 
 OPS: dict[str, Callable[[int], LinearOp]] = {
@@ -108,13 +123,21 @@ OPS: dict[str, Callable[[int], LinearOp]] = {
 """Stride-1 ops by their NAS-Bench-201 name, made for a number of channels."""
 
 
-def fold_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Kernel [C_out, C_in, k, k] and bias [C_out] of `conv` (which has no bias) followed by `bn` in eval mode."""
-    assert conv.bias is None
+def fold_bn(kernel: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel [C_out, C_in, k, k] and bias [C_out] of a convolution with `kernel` and no bias, followed by `bn` in eval mode."""
+    scale, shift = scale_and_shift(bn)
+    return kernel * scale[:, None, None, None], shift
+
+
+def scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What `bn` in eval mode multiplies each channel by, and then adds; each [C]."""
     assert bn.running_mean is not None
     assert bn.running_var is not None
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    return conv.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
+    scale = torch.rsqrt(bn.running_var + bn.eps)
+    if bn.affine:
+        scale = bn.weight * scale
+        return scale, bn.bias - bn.running_mean * scale
+    return scale, -bn.running_mean * scale
 
 
 def weighted_sum(forms: Iterable[LinearForm], weights: Iterable[float]) -> LinearForm:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge, PartialArch
 from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, eval_mode
+from zcpt_ray.ops import Noise
 from zcpt_ray.seeding import derive_seed
 
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
@@ -48,7 +49,7 @@ class Supernet(nn.Module):
     def forward(self, images: Tensor, weights: EdgeWeights | None = None) -> Tensor:
         """[B, 3, H, W] -> logits [B, num_classes]. Without `weights` every op counts fully: meant for finished networks."""
         if weights is None:
-            weights = tuple((1.0,) * len(edge.candidates) for edge in self.edges)
+            weights = whole_weights(self.edges)
         for layer in self.layers:
             images = layer(images, weights)
         logits: Tensor = self.classifier(images)
@@ -100,10 +101,15 @@ class Supernet(nn.Module):
         for index in archs:
             groups[layer.key(weights[index])].append(index)
         for members in groups.values():
-            out, codes = _run_in_chunks(foldings[0], weights[members[0]], x)
+            out, codes = _run_in_chunks(foldings[0](weights[members[0]]), x, layer.images_apart)
             for code in codes:
                 yield ReluSite(code.code, code.relus, code.blocks, code.silent, tuple(members))
             yield from self._walk(foldings[1:], tuple(members), weights, out)
+
+
+def whole_weights(edges: Sequence[Edge]) -> EdgeWeights:
+    """Every op counts fully: for a finished network, whose edges offer what they keep."""
+    return tuple((1.0,) * len(edge.candidates) for edge in edges)
 
 
 class MaskedSupernet(nn.Module):
@@ -139,7 +145,9 @@ def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
         net = build()
     net.to_empty(device="cpu")
     for name, module in net.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, Noise):
+            module.seed = derive_seed(seed, name)
+        elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
         elif isinstance(module, nn.Conv2d | nn.Linear):
             generator = torch.Generator().manual_seed(derive_seed(seed, name))
@@ -152,12 +160,9 @@ def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
 
 
 @torch.no_grad()
-def _run_in_chunks(
-    folding: Callable[[EdgeWeights], Folded], weights: EdgeWeights, x: tuple[Tensor, ...]
-) -> tuple[tuple[Tensor, ...], list[ReluCode]]:
-    """A layer on a state, as a tuple, some images at a time."""
-    folded = folding(weights)
-    size = max(1, CHUNK_BYTES[x[0].device.type] // sum(tensor[0].nbytes for tensor in x))
+def _run_in_chunks(folded: Folded, x: tuple[Tensor, ...], images_apart: bool) -> tuple[tuple[Tensor, ...], list[ReluCode]]:
+    """A layer on a state, as a tuple, some images at a time where they are `images_apart`."""
+    size = max(1, CHUNK_BYTES[x[0].device.type] // sum(tensor[0].nbytes for tensor in x)) if images_apart else len(x[0])
     chunks = zip(*(torch.split(tensor, size) for tensor in x), strict=True)
     outputs, codes = zip(*(folded(chunk if len(chunk) > 1 else chunk[0]) for chunk in chunks), strict=True)
     states = zip(*((output if isinstance(output, tuple) else (output,)) for output in outputs), strict=True)

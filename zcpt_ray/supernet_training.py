@@ -92,13 +92,13 @@ class SupernetTrainer:
     def _edge_weights(self, arch: PartialArch) -> list[Tensor]:
         """As `PartialArch.edge_weights`, with the softmax of the alphas on open edges: what is removed is not shared out.
 
-        Where an edge sums its ops, each weighs 1 on average (as the inputs of a node do in PC-DARTS, Xu et al. 2020).
+        Where ops weigh otherwise than 1/|O| at first, they do so on average (inputs of a node: as in PC-DARTS, Xu et al. 2020).
         """
         weights = []
         for edge, alpha, ops, values in zip(arch.edges, self.alphas, arch.kept, arch.edge_weights(), strict=True):
             there = torch.tensor(values, device=self.device)
-            share = torch.softmax(alpha, 0) if edge.averaged else len(alpha) * torch.softmax(alpha, 0)
-            weights.append(share * (there > 0) if ops is None else there)
+            mixed = torch.softmax(alpha, 0) * len(alpha) * edge.open_weight
+            weights.append(mixed * (there > 0) if ops is None else there)
         return weights
 
     def _fit(self, arch: PartialArch, epochs: int, first: bool, checkpoint: Path | None) -> None:
