@@ -1,21 +1,21 @@
 """The cell of the DARTS spaces: as it is written, and folded for fast evaluation.
 
 A node is the sum of its edges, and each separable convolution ends in a pointwise one. So one code and one ReLU serve all ops that
-read a node; the depthwise convolutions of one kind that read it run as one; and what enters a node is one matrix product over the
-channels of all its edges' ops, with the edge weights folded in. Pools and skips are computed once per node.
+read a node; the convolutions of one kind that lead to a node run side by side over the channels of all its inputs, and their last
+pointwise ones are one matrix product over those channels, with the edge weights folded in. A node's pools are computed once.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.cells import MixedOp
-from zcpt_ray.darts_ops import DARTS_OPS, FactorizedReduce, PoolBN, Separable, SkipConnect, Stage, max_pool, pad_to_even
+from zcpt_ray.darts_ops import DARTS_OPS, FactorizedReduce, Pool, PoolBN, Separable, SkipConnect, Stage, max_pool, pad_to_even
 from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, relu_code
 from zcpt_ray.ops import CandidateOp, Noise, ReLUConvBN, box_sum_3x3, fold_bn, scale_and_shift
 
@@ -87,25 +87,24 @@ class DartsCell(Layer):
         stages: dict[CandidateOp, tuple[Stage, ...]] = {op: op.stages() for op in ops if isinstance(op, Separable)}
 
         def fold(weights: EdgeWeights) -> Folded:
-            readers = [_Readers() for _ in range(1 + NODES)]
+            relus = [0] * (1 + NODES)
+            plans = {target: _NodePlan() for target in range(2, 2 + NODES)}
             for i, source, target in self.wiring.edges():
                 share = self._input_weight(weights, source, target)
                 for op, weight in zip(self._mixed(i).ops, weights[self.wiring.ops[i]], strict=True):
                     if share * weight:
-                        readers[source].add(op, stages.get(op, ()), target, share * weight)
-            sums = {target: _NodeSum() for target in range(2, 2 + NODES)}
-            plans = [node_readers.plan(sums) for node_readers in readers]
+                        plans[target].add(op, stages.get(op, ()), source, share * weight)
+                        relus[source] += isinstance(op, Separable | FactorizedReduce)
+            sums = {target: plan.finish() for target, plan in plans.items()}
 
             def run(x: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], list[ReluCode]]:
                 codes: list[ReluCode] = []
-                nodes = [read(tensor, codes) for read, tensor in zip(preprocess, x, strict=True)]
-                into = {target: _Arrived() for target in sums}
-                for source, plan in enumerate(plans):
-                    if source in sums:
-                        nodes.append(sums[source](into.pop(source), self._zeros(nodes)))
-                    plan(nodes[source], codes, into)
-                nodes.append(sums[1 + NODES](into.pop(1 + NODES), self._zeros(nodes)))
-                return (x[1], torch.cat(nodes[2:], dim=1)), codes
+                nodes = _Nodes([read(tensor, codes) for read, tensor in zip(preprocess, x, strict=True)])
+                for node_sum in sums.values():
+                    nodes.values.append(node_sum(nodes, codes, self._zeros(nodes.values)))
+                read_nodes = zip(nodes.values, relus, strict=False)
+                codes += [ReluCode(relu_code(node), count, 0) for node, count in read_nodes if count]
+                return (x[1], torch.cat(nodes.values[2:], dim=1)), codes
 
             return run
 
@@ -153,146 +152,127 @@ def _folded_preprocess(module: ReLUConvBN | FactorizedReduce) -> Callable[[Tenso
     return run
 
 
-@dataclass
-class _Arrived:
-    """What ops give to a node: tensors that a matrix product is still to join, and tensors to be added with a weight."""
+class _Nodes:
+    """The values of a cell's nodes so far, and what several ops read of them, computed once."""
 
-    factors: list[Tensor] = field(default_factory=list)
-    terms: list[tuple[Tensor, float | Tensor]] = field(default_factory=list)
+    def __init__(self, values: list[Tensor]) -> None:
+        self.values = values
+        self.known: dict[Hashable, Tensor] = {}
 
+    def active(self, sources: tuple[int, ...]) -> Tensor:
+        """ReLU of some nodes, side by side: [B, len(sources) C, H, W]."""
+        if sources not in self.known:
+            if len(sources) == 1:
+                self.known[sources] = F.relu(self.values[sources[0]])
+            else:
+                self.known[sources] = torch.cat([self.active((source,)) for source in sources], dim=1)
+        return self.known[sources]
 
-class _NodeSum:
-    """Turns what has arrived at a node into its value: pointwise kernels in the order in which their inputs arrive."""
-
-    def __init__(self) -> None:
-        self.kernels: list[Tensor] = []
-        self.biases: list[Tensor] = []
-
-    @cached_property
-    def kernel(self) -> Tensor:
-        return torch.cat(self.kernels, dim=1)
-
-    @cached_property
-    def bias(self) -> Tensor:
-        return torch.stack(self.biases).sum(0)
-
-    def __call__(self, arrived: _Arrived, zeros: Tensor) -> Tensor:
-        if arrived.factors:
-            total = F.conv2d(torch.cat(arrived.factors, dim=1), self.kernel, self.bias)
-        else:
-            total = zeros + self.bias[:, None, None] if self.biases else zeros
-        for term, weight in arrived.terms:
-            total.addcmul_(term, weight) if isinstance(weight, Tensor) else total.add_(term, alpha=weight)
-        return total
+    def pooled(self, source: int, pool: Pool, stride: int) -> Tensor:
+        """`pool` of a node."""
+        key = source, pool, stride
+        if key not in self.known:
+            self.known[key] = fast_pool(pool, self.values[source], stride)
+        return self.known[key]
 
 
-Plan = Callable[[Tensor, list[ReluCode], dict[int, _Arrived]], None]
-"""Runs all ops that read a node: adds the codes they see to a list, and what they give to what has arrived at their targets."""
+Term = Callable[[_Nodes, list[ReluCode], Tensor], None]
+"""Adds what some ops give to the value of their target, and the codes they see to a list."""
 
 
-class _Readers:
-    """The ops that read one node, sorted by what they share."""
+class _NodePlan:
+    """What leads to one node, sorted by what can run as one."""
 
     def __init__(self) -> None:
-        self.relus = 0
-        self.separable: dict[tuple[tuple[int, int, int], ...], list[tuple[tuple[Stage, ...], int, float]]] = defaultdict(list)
-        self.reduced: list[tuple[FactorizedReduce, int, float]] = []
-        self.pools: dict[Callable[[Tensor, int], Tensor], list[tuple[PoolBN, int, float]]] = defaultdict(list)
-        self.others: list[tuple[CandidateOp, int, float]] = []
+        self.separable: dict[tuple[tuple[int, int, int], ...], list[tuple[int, tuple[Stage, ...], float]]] = defaultdict(list)
+        self.reduced: list[tuple[int, FactorizedReduce, float]] = []
+        self.terms: list[Term] = []
+        self.bias: Tensor | float = 0.0
 
-    def add(self, op: CandidateOp, stages: tuple[Stage, ...], target: int, weight: float) -> None:
-        """Note that `op` leads to `target`; `stages` are those of a separable one."""
-        self.relus += isinstance(op, Separable | FactorizedReduce)
+    def add(self, op: CandidateOp, stages: tuple[Stage, ...], source: int, weight: float) -> None:
+        """Note that `op` leads here; `stages` are those of a separable one."""
         if isinstance(op, Separable):
-            self.separable[tuple(stage.shape for stage in stages)].append((stages, target, weight))
+            self.separable[tuple(stage.shape for stage in stages)].append((source, stages, weight))
         elif isinstance(op, FactorizedReduce):
-            self.reduced.append((op, target, weight))
+            self.reduced.append((source, op, weight))
         elif isinstance(op, PoolBN):
-            self.pools[op.pool].append((op, target, weight))
+            scale: Tensor | float = weight
+            if isinstance(op.bn, nn.BatchNorm2d):
+                factor, shift = scale_and_shift(op.bn)
+                scale, self.bias = weight * factor[:, None, None], self.bias + weight * shift
+            self.terms.append(partial(_add_pool, source, op, scale))
         else:
-            self.others.append((op, target, weight))
+            self.terms.append(partial(_add_plain, source, op, weight))
 
-    def plan(self, sums: dict[int, _NodeSum]) -> Plan:
-        """A function that runs them; the pointwise kernels that end in a node are handed to its sum, in the order of running."""
-        separable = [_separable_plan(group, sums) for group in self.separable.values()]
-        reduced = [_reduced_plan(self.reduced)] if self.reduced else []
-        others = [_pool_plan(group, sums) for group in self.pools.values()] + [_plain_plan(*other) for other in self.others]
+    def finish(self) -> Callable[[_Nodes, list[ReluCode], Tensor], Tensor]:
+        """(earlier nodes, codes so far, zeros) -> the node's value."""
+        terms = list(self.terms)
+        for group in self.separable.values():
+            terms.append(_separable_term(group))
+            self.bias = self.bias + sum(weight * stages[-1].bias for _, stages, weight in group)
+        if self.reduced:
+            kernels, biases = zip(*(op.kernel_and_bias() for _, op, _ in self.reduced), strict=True)
+            weights = [weight for _, _, weight in self.reduced]
+            kernel = torch.cat([weight * kernel for weight, kernel in zip(weights, kernels, strict=True)], dim=1)
+            terms.append(partial(_add_reduced, tuple(source for source, _, _ in self.reduced), kernel))
+            self.bias = self.bias + sum(weight * bias for weight, bias in zip(weights, biases, strict=True))
+        bias = self.bias
 
-        def run(x: Tensor, codes: list[ReluCode], into: dict[int, _Arrived]) -> None:
-            if self.relus:
-                codes.append(ReluCode(relu_code(x), self.relus, 0))
-                active = F.relu(x)
-                for plan in (*separable, *reduced):
-                    plan(active, codes, into)
-            for plan in others:
-                plan(x, codes, into)
+        def node_sum(nodes: _Nodes, codes: list[ReluCode], zeros: Tensor) -> Tensor:
+            total = zeros.add_(bias[:, None, None]) if isinstance(bias, Tensor) else zeros
+            for term in terms:
+                term(nodes, codes, total)
+            return total
 
-        return run
+        return node_sum
 
 
-def _separable_plan(group: list[tuple[tuple[Stage, ...], int, float]], sums: dict[int, _NodeSum]) -> Plan:
-    """Convolutions of equal shape over one ReLU output, to several targets: they run side by side, up to the last pointwise one."""
-    count, targets = len(group), [target for _, target, _ in group]
-    steps = []
-    for stages in zip(*(stages for stages, _, _ in group), strict=True):
-        size, stride, dilation = stages[0].shape
-        depthwise = torch.cat([stage.depthwise for stage in stages])
-        pointwise, bias = torch.cat([stage.pointwise for stage in stages]), torch.cat([stage.bias for stage in stages])
-        steps.append((depthwise, stride, dilation * (size // 2), dilation, pointwise, bias))
-    for stages, target, weight in group:
-        sums[target].kernels.append(weight * stages[-1].pointwise)
-        sums[target].biases.append(weight * stages[-1].bias)
+def _separable_term(group: list[tuple[int, tuple[Stage, ...], float]]) -> Term:
+    """Convolutions of equal shape that lead to one node run side by side; their last pointwise ones are one matrix product."""
+    sources = tuple(source for source, _, _ in group)
+    *first, last = zip(*(stages for _, stages, _ in group), strict=True)
+    steps = [(_joined_depthwise(s), torch.cat([x.pointwise for x in s]), torch.cat([x.bias for x in s])) for s in first]
+    depthwise = _joined_depthwise(last)
+    joined = torch.cat([weight * stages[-1].pointwise for _, stages, weight in group], dim=1)[:, :, 0, 0].T.contiguous()
 
-    def run(active: Tensor, codes: list[ReluCode], into: dict[int, _Arrived]) -> None:
-        channels = active.shape[1]
-        x = torch.cat([active] * count, dim=1) if count > 1 else active
-        for depthwise, stride, padding, dilation, pointwise, bias in steps[:-1]:
-            x = F.conv2d(x, depthwise, None, stride, padding, dilation, groups=len(depthwise))
-            x = F.conv2d(x, pointwise, bias, groups=count)
+    def add(nodes: _Nodes, codes: list[ReluCode], total: Tensor) -> None:
+        x = nodes.active(sources)
+        for first_depthwise, pointwise, bias in steps:
+            x = F.conv2d(first_depthwise(x), pointwise, bias, groups=len(sources))
             codes.append(ReluCode(relu_code(x), 1, 0))
             x = F.relu_(x)
-        depthwise, stride, padding, dilation, _, _ = steps[-1]
-        x = F.conv2d(x, depthwise, None, stride, padding, dilation, groups=len(depthwise))
-        for position, target in enumerate(targets):
-            into[target].factors.append(x[:, position * channels : (position + 1) * channels])
+        _pixels(total).addmm_(_pixels(depthwise(x)), joined)
 
-    return run
+    return add
 
 
-def _reduced_plan(group: list[tuple[FactorizedReduce, int, float]]) -> Plan:
-    """Strided skips, to several targets, as one convolution."""
-    kernels, biases = zip(*(op.kernel_and_bias() for op, _, _ in group), strict=True)
-    kernel, bias = torch.cat(kernels), torch.cat(biases)
-
-    def run(active: Tensor, codes: list[ReluCode], into: dict[int, _Arrived]) -> None:
-        x = F.conv2d(pad_to_even(active), kernel, bias, stride=2)
-        for (_, target, weight), part in zip(group, x.chunk(len(group), dim=1), strict=True):
-            into[target].terms.append((part, weight))
-
-    return run
+def _joined_depthwise(stages: Sequence[Stage]) -> Callable[[Tensor], Tensor]:
+    """Depthwise convolutions of one shape, side by side."""
+    size, stride, dilation = stages[0].shape
+    kernel = torch.cat([stage.depthwise for stage in stages])
+    return lambda x: F.conv2d(x, kernel, None, stride, dilation * (size // 2), dilation, groups=len(kernel))
 
 
-def _pool_plan(group: list[tuple[PoolBN, int, float]], sums: dict[int, _NodeSum]) -> Plan:
-    """Pools of one kind, to several targets, which differ in their batch norms only."""
-    pool, stride = group[0][0].pool, group[0][0].stride
-    scales: list[tuple[int, float | Tensor]] = []
-    for op, target, weight in group:
-        if isinstance(op.bn, nn.BatchNorm2d):
-            scale, shift = scale_and_shift(op.bn)
-            scales.append((target, (weight * scale)[:, None, None]))
-            sums[target].biases.append(weight * shift)
-        else:
-            scales.append((target, weight))
-
-    def run(x: Tensor, codes: list[ReluCode], into: dict[int, _Arrived]) -> None:
-        pooled = fast_pool(pool, x, stride)
-        for target, scale in scales:
-            into[target].terms.append((pooled, scale))
-
-    return run
+def _pixels(x: Tensor) -> Tensor:
+    """[B, C, H, W] in channels_last order -> the same memory as [B H W, C]."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def fast_pool(pool: Callable[[Tensor, int], Tensor], x: Tensor, stride: int) -> Tensor:
+def _add_reduced(sources: tuple[int, ...], kernel: Tensor, nodes: _Nodes, codes: list[ReluCode], total: Tensor) -> None:
+    total.add_(F.conv2d(pad_to_even(nodes.active(sources)), kernel, stride=2))
+
+
+def _add_pool(source: int, op: PoolBN, scale: Tensor | float, nodes: _Nodes, codes: list[ReluCode], total: Tensor) -> None:
+    pooled = nodes.pooled(source, op.pool, op.stride)
+    total.addcmul_(pooled, scale) if isinstance(scale, Tensor) else total.add_(pooled, alpha=scale)
+
+
+def _add_plain(source: int, op: CandidateOp, weight: float, nodes: _Nodes, codes: list[ReluCode], total: Tensor) -> None:
+    if (output := op(nodes.values[source])) is not None:
+        total.add_(output, alpha=weight)
+
+
+def fast_pool(pool: Pool, x: Tensor, stride: int) -> Tensor:
     """The same as `pool(x, stride)`: with stride 1, from rows and columns shifted by one, which a CPU does several times faster."""
     if stride > 1:
         return pool(x, stride)
@@ -306,12 +286,3 @@ def fast_pool(pool: Callable[[Tensor, int], Tensor], x: Tensor, stride: int) -> 
         return x
     box, inverse_count = box_sum_3x3(x)
     return box.mul_(inverse_count)
-
-
-def _plain_plan(op: CandidateOp, target: int, weight: float) -> Plan:
-    def run(x: Tensor, codes: list[ReluCode], into: dict[int, _Arrived]) -> None:
-        output = op(x)
-        if output is not None:
-            into[target].terms.append((output, weight))
-
-    return run

@@ -87,10 +87,14 @@ class FactorizedReduce(CandidateOp):
         return fold_bn(kernel, self.bn)
 
 
+Pool = Callable[[Tensor, int], Tensor]
+"""(image, stride) -> a 3x3 pool of it."""
+
+
 class PoolBN(CandidateOp):
     """`max_pool_3x3` or `avg_pool_3x3` (over the neighbours inside the image); a batch norm follows while searching."""
 
-    def __init__(self, pool: Callable[[Tensor, int], Tensor], channels: int, stride: int, bn: bool) -> None:
+    def __init__(self, pool: Pool, channels: int, stride: int, bn: bool) -> None:
         super().__init__()
         self.pool = pool
         self.stride = stride

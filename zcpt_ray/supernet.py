@@ -22,6 +22,9 @@ from zcpt_ray.seeding import derive_seed
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 """Bytes of a layer's input that are processed at a time: on a CPU what the caches hold, on a GPU what keeps it busy."""
 
+LEAST_CHUNK = 16
+"""Images that are processed at a time at least: with fewer, torch does 1x1 convolutions on one thread a slower way."""
+
 
 @dataclass(frozen=True)
 class ReluSite(ReluCode):
@@ -162,7 +165,7 @@ def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
 @torch.no_grad()
 def _run_in_chunks(folded: Folded, x: tuple[Tensor, ...], images_apart: bool) -> tuple[tuple[Tensor, ...], list[ReluCode]]:
     """A layer on a state, as a tuple, some images at a time where they are `images_apart`."""
-    size = max(1, CHUNK_BYTES[x[0].device.type] // sum(tensor[0].nbytes for tensor in x)) if images_apart else len(x[0])
+    size = max(LEAST_CHUNK, CHUNK_BYTES[x[0].device.type] // sum(tensor[0].nbytes for tensor in x)) if images_apart else len(x[0])
     chunks = zip(*(torch.split(tensor, size) for tensor in x), strict=True)
     outputs, codes = zip(*(folded(chunk if len(chunk) > 1 else chunk[0]) for chunk in chunks), strict=True)
     states = zip(*((output if isinstance(output, tuple) else (output,)) for output in outputs), strict=True)
