@@ -11,14 +11,14 @@ import torch
 
 from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.darts_cell import ENDS
-from zcpt_ray.darts_network import EvaluationNetwork, imagenet_network
+from zcpt_ray.darts_network import EvaluationNetwork
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES, score_archs
 from zcpt_ray.scoring import SCORINGS, Evidence
 from zcpt_ray.search import StepScores
 from zcpt_ray.spaces import SPACES
-from zcpt_ray.spaces.darts import DARTS_SPACES, Darts, everywhere
+from zcpt_ray.spaces.darts import DARTS_SPACES, OPS, Darts, everywhere
 
 BEST = (
     "Genotype(normal=[('sep_conv_5x5', 0), ('sep_conv_5x5', 1), ('sep_conv_5x5', 0), ('sep_conv_5x5', 1), ('sep_conv_5x5', 0), "
@@ -39,7 +39,7 @@ def evaluation(text: str, space: str = "darts") -> EvaluationNetwork:
     found = SPACES[space]
     assert isinstance(found, Darts)
     with torch.device("meta"):
-        return EvaluationNetwork(found, found.decode(text), num_classes=10)
+        return found.trained_form(found.single_path(found.decode(text)), num_classes=10)
 
 
 def test_parameters_of_the_evaluation_network() -> None:
@@ -169,7 +169,7 @@ def test_the_evaluation_network_trains() -> None:
     kept = tuple(edge.candidates[: edge.keep] for edge in space.edges)
     arch = ArchSpec("small", kept)
     torch.manual_seed(0)
-    net = EvaluationNetwork(space, arch, num_classes=7, channels=4, num_cells=3)
+    net = space.evaluation_network(space.single_path(arch), num_classes=7, channels=4, num_cells=3)
     images = torch.randn(2, 3, 32, 32)
     net.set_drop_path(0.5)
     logits, auxiliary = net.train()(images)
@@ -184,11 +184,9 @@ def test_the_evaluation_network_trains() -> None:
 
 def test_the_imagenet_form() -> None:
     """14 cells from C = 48; an image of 224 px reaches the last cell with 7 px."""
-    space = SPACES["darts"]
-    assert isinstance(space, Darts)
-    arch = space.decode(DARTS_V2)
+    space = Darts("darts", everywhere(*OPS), imagenet=True)
     with torch.device("meta"):
-        net = imagenet_network(space, arch).train()
+        net = space.trained_form(space.single_path(space.decode(DARTS_V2)), num_classes=1000).train()
         logits, auxiliary = net(torch.empty(2, 3, 224, 224))
     assert logits.shape == (2, 1000)
     assert auxiliary is not None

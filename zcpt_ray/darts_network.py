@@ -1,38 +1,38 @@
 """The network that a genotype of the DARTS spaces is trained as (Liu et al. 2019)."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
-from zcpt_ray.arch import ArchSpec
+from zcpt_ray.arch import Edge
 from zcpt_ray.darts_cell import DartsCell
-from zcpt_ray.spaces.darts import Darts, reductions
+from zcpt_ray.layers import Layer
 from zcpt_ray.supernet import whole_weights
 
 
 class EvaluationNetwork(nn.Module):
-    """`num_cells` cells of C = `channels` at first, with affine batch norms and, over the second reduction cell, an auxiliary head.
+    """A stem and DARTS cells in a row, with an auxiliary head over one of them.
 
-    Defaults are those for CIFAR; `imagenet_network` has those for ImageNet.
+    `edges` say what the cells hold; `features` are the channels of the last cell and of the one that `auxiliary_after` names, which
+    may be None.
     """
 
     def __init__(
         self,
-        space: Darts,
-        arch: ArchSpec,
+        edges: tuple[Edge, ...],
+        layers: Mapping[str, Layer],
+        features: int,
         num_classes: int,
-        channels: int = 36,
-        num_cells: int = 20,
-        imagenet: bool = False,
-        auxiliary: bool = True,
+        auxiliary_after: str | None,
+        imagenet: bool,
     ) -> None:
         super().__init__()
-        edges = space.single_path(arch)
-        layers, features = space.layers(edges, channels, num_cells, imagenet, searching=False)
         self.weights = whole_weights(edges)
         self.body = nn.ModuleDict(layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(features, num_classes)
-        self.auxiliary_after = f"cell{reductions(num_cells)[1]}" if auxiliary else ""
-        if auxiliary:
+        self.auxiliary_after = auxiliary_after
+        if auxiliary_after:
             self.auxiliary = auxiliary_head(features, num_classes, imagenet)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -54,11 +54,6 @@ class EvaluationNetwork(nn.Module):
     def num_parameters(self) -> int:
         """Without the auxiliary head, as the literature counts."""
         return sum(p.numel() for name, p in self.named_parameters() if not name.startswith("auxiliary."))
-
-
-def imagenet_network(space: Darts, arch: ArchSpec, num_classes: int = 1000, auxiliary: bool = True) -> EvaluationNetwork:
-    """14 cells, C = 48, for images of 224 px."""
-    return EvaluationNetwork(space, arch, num_classes, channels=48, num_cells=14, imagenet=True, auxiliary=auxiliary)
 
 
 def auxiliary_head(channels: int, num_classes: int, imagenet: bool) -> nn.Module:

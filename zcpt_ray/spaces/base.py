@@ -3,13 +3,20 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from zcpt_ray.arch import ArchSpec, Edge
+from torch import nn
+
+from zcpt_ray.arch import ArchSpec, Edge, PartialArch
 from zcpt_ray.supernet import Supernet, initialize
 
 Stage = tuple[tuple[int, ...], ...]
 """Lanes of edge indices. In each step of a stage every lane decides one edge, and the lanes share the step's minibatch."""
+
+
+OpCosts = Sequence[Sequence[float]]
+"""Per edge, per candidate op: what it costs."""
 
 
 class Space(ABC):
@@ -60,6 +67,22 @@ class Space(ABC):
     @abstractmethod
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         """The network whose edges offer the candidates that `edges` say: all of them, or what an architecture keeps."""
+
+    def trained_form(self, edges: tuple[Edge, ...], num_classes: int) -> nn.Module:
+        """The network that one would train, where it is another than the one that is searched."""
+        return self.build(edges, num_classes)
+
+    def used(self, arch: ArchSpec) -> Iterator[tuple[int, str]]:
+        """(edge, op) of what runs in a finished architecture: by default all that it keeps."""
+        return ((edge, op) for edge, ops in enumerate(arch.kept) for op in ops)
+
+    def cheapest(self, arch: PartialArch, costs: OpCosts) -> ArchSpec:
+        """`arch` finished as cheaply as can be: by default every open edge keeps its cheapest ops."""
+        kept = []
+        for edge, ops, prices in zip(self.edges, arch.kept, costs, strict=True):
+            order = sorted(range(len(prices)), key=lambda op: prices[op])[: edge.keep]
+            kept.append(tuple(edge.candidates[op] for op in sorted(order)) if ops is None else ops)
+        return ArchSpec(self.name, tuple(kept))
 
     @abstractmethod
     def encode(self, arch: ArchSpec) -> str:

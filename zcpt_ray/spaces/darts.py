@@ -6,14 +6,15 @@ is open a node sums all of them. Normal and reduction cells are two lanes of eac
 """
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.arch import ArchSpec, Edge, PartialArch
 from zcpt_ray.darts_cell import ENDS, NODES, DartsCell, Wiring
+from zcpt_ray.darts_network import EvaluationNetwork
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import CifarStem, GlobalPool, ImageNetStem, Layer
-from zcpt_ray.spaces.base import Space, Stage
+from zcpt_ray.spaces.base import OpCosts, Space, Stage
 from zcpt_ray.supernet import Supernet
 
 OPS = ("max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
@@ -104,17 +105,15 @@ class Darts(Space):
         return ops, tuple(tuple(self._inputs(kind, target) for target in range(2, 2 + NODES)) for kind in KINDS)
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
-        layers, features = self.layers(edges, self.channels, self.num_cells, self.imagenet, searching=True)
+        layers, features = self.layers(edges, self.channels, self.num_cells, searching=True)
         return Supernet(edges, {**layers, "pool": GlobalPool()}, features, num_classes)
 
-    def layers(
-        self, edges: tuple[Edge, ...], channels: int, num_cells: int, imagenet: bool, searching: bool
-    ) -> tuple[dict[str, Layer], int]:
+    def layers(self, edges: tuple[Edge, ...], channels: int, num_cells: int, searching: bool) -> tuple[dict[str, Layer], int]:
         """Stem and cells of a network whose edges offer what `edges` say, and the channels of the last cell's output."""
-        stem: Layer = ImageNetStem(channels) if imagenet else CifarStem(3, STEM_MULTIPLIER * channels)
+        stem: Layer = ImageNetStem(channels) if self.imagenet else CifarStem(3, STEM_MULTIPLIER * channels)
         layers: dict[str, Layer] = {"stem": stem}
-        before = (channels, channels) if imagenet else 2 * (STEM_MULTIPLIER * channels,)
-        halve_first = imagenet
+        before = (channels, channels) if self.imagenet else 2 * (STEM_MULTIPLIER * channels,)
+        halve_first = self.imagenet
         wiring = {kind: self._wiring(kind, edges) for kind in KINDS}
         for index in range(num_cells):
             reduction = index in reductions(num_cells)
@@ -123,6 +122,36 @@ class Darts(Space):
             layers[f"cell{index}"] = DartsCell(wiring[kind], before, channels, reduction, halve_first, searching)
             before, halve_first = (before[1], NODES * channels), reduction
         return layers, before[1]
+
+    def trained_form(self, edges: tuple[Edge, ...], num_classes: int) -> EvaluationNetwork:
+        """CIFAR: 20 cells, C = 36. ImageNet: 14 cells, C = 48. The auxiliary head is over the second reduction cell."""
+        return self.evaluation_network(edges, num_classes, *((48, 14) if self.imagenet else (36, 20)))
+
+    def evaluation_network(
+        self, edges: tuple[Edge, ...], num_classes: int, channels: int, num_cells: int, auxiliary: bool = True
+    ) -> EvaluationNetwork:
+        """The network that is trained, with affine batch norms; its cells hold what `edges` offer."""
+        layers, features = self.layers(edges, channels, num_cells, searching=False)
+        after = f"cell{reductions(num_cells)[1]}" if auxiliary else None
+        return EvaluationNetwork(edges, layers, features, num_classes, after, self.imagenet)
+
+    def used(self, arch: ArchSpec) -> Iterator[tuple[int, str]]:
+        """Ops of edges that a node keeps."""
+        for kind in KINDS:
+            for i, (source, target) in enumerate(ENDS):
+                if str(source) in arch.kept[self._inputs(kind, target)]:
+                    yield self._op(kind, i), arch.kept[self._op(kind, i)][0]
+
+    def cheapest(self, arch: PartialArch, costs: OpCosts) -> ArchSpec:
+        """Every open node keeps the two inputs whose ops are cheapest."""
+        kept = list(super().cheapest(arch, costs).kept)
+        for kind in KINDS:
+            for target in range(2, 2 + NODES):
+                if arch.kept[self._inputs(kind, target)] is None:
+                    into = {source: self._op(kind, i) for i, (source, end) in enumerate(ENDS) if end == target}
+                    price = {s: costs[edge][self.edges[edge].candidates.index(kept[edge][0])] for s, edge in into.items()}
+                    kept[self._inputs(kind, target)] = tuple(str(s) for s in sorted(sorted(price, key=price.__getitem__)[:2]))
+        return ArchSpec(self.name, tuple(kept))
 
     def encode(self, arch: ArchSpec) -> str:
         """`Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))`.

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.baselines import random_arch
+from zcpt_ray.benchmarks import load_benchmark
+from zcpt_ray.costs import Cost, Costs
+from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces.darts import Darts, everywhere
+from zcpt_ray.spaces.toy_chain import ToyChain
+
+IMAGE = (3, 32, 32)
+
+
+@pytest.mark.data
+def test_costs_are_those_of_the_benchmark() -> None:
+    space, benchmark = SPACES["nasbench201"], load_benchmark("nasbench201")
+    costs = Costs(space, 10, IMAGE)
+    for arch in benchmark.table.sample(50, random_state=0).index:
+        known = benchmark.query(arch)["cifar10"]
+        assert costs.of(space.decode(arch)) == Cost(known["params"], known["flops"])
+
+
+def test_a_network_of_nasbench201() -> None:
+    space = SPACES["nasbench201"]
+    text = "|nor_conv_1x1~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
+    assert Costs(space, 10, IMAGE).of(space.decode(text)).params == 372_346
+
+
+def test_a_network_of_darts_costs_what_its_evaluation_network_has() -> None:
+    space = Darts("small", everywhere("skip_connect", "sep_conv_3x3", "max_pool_3x3"), channels=2, num_cells=3)
+    costs, random = Costs(space, 10, IMAGE), np.random.default_rng(0)
+    for _ in range(3):
+        arch = random_arch(space, random)
+        network = space.trained_form(space.single_path(arch), 10)
+        assert costs.of(arch).params == network.num_parameters()
+
+
+def test_the_cheapest_way_to_finish() -> None:
+    """By hand: in a chain of 2 with 4 channels only convolutions cost, 4 x 4 weights and 2 x 4 of the batch norm."""
+    space = ToyChain(2, channels=4)
+    costs, start = Costs(space, 10, IMAGE), PartialArch.all_open(space.edges)
+    free = costs.of(ArchSpec(space.name, (("skip_connect",), ("avg_pool_3x3",))))
+    assert costs.least(start) == free
+    one = costs.least(start.discretize(1, ("nor_conv_1x1",)))
+    assert (one.params - free.params, one.flops - free.flops) == (16 + 8, 16 * 32 * 32)
+
+
+def test_the_cheapest_inputs_of_a_node() -> None:
+    """Node 3 of each kind of cell has one free op among its three inputs decided: that input and the cheaper other are kept."""
+    space = Darts("small", everywhere("skip_connect", "sep_conv_3x3"), channels=2, num_cells=3)
+    costs, arch = Costs(space, 10, IMAGE), PartialArch.all_open(space.edges)
+    names = [edge.name for edge in space.edges]
+    for i, op in ((2, "sep_conv_3x3"), (3, "skip_connect"), (4, "sep_conv_3x3")):
+        arch = arch.discretize(names.index(f"normal/{i}"), (op,))
+    cheapest = space.cheapest(arch, costs.params)
+    assert "1" in cheapest.kept[names.index("normal/node3")]
+    extra = costs.least(arch).params - costs.least(PartialArch.all_open(space.edges)).params
+    assert extra == costs.params[names.index("normal/2")][1]
