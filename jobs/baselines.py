@@ -12,8 +12,8 @@ from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, open_console, requ
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
-from zcpt_ray.published import published_error
-from zcpt_ray.results import comparison_table, terminal_table, write_table
+from zcpt_ray.published import paper_covers
+from zcpt_ray.results import comparison_table, mean_and_deviation, paper_column, terminal_table, write_table
 from zcpt_ray.search import load_data, resolve
 
 
@@ -54,7 +54,7 @@ def main(options: Options) -> None:
         configs = [replace(config, seed=seed) for seed in (options.seeds[:1] if options.smoke else options.seeds)]
         jobs = [SearchJob(c, cluster=options.cluster, out=options.out / f"{label.replace(' ', '-')}-{run_id(c)}") for c in configs]
         results[label] = [run(job, console) for job in jobs]
-        table = comparison_table(results)
+        table = comparison_table(results, beside_paper=not options.smoke)
         write_table(table, options.out / "table")
     if options.naswot_draws:
         drawn = [naswot_row(options, proxy) for proxy in options.proxies]
@@ -74,8 +74,10 @@ def naswot_row(options: Options, proxy: str) -> dict[str, str]:
     for dataset in DATASETS:
         errors = 100 - benchmark.accuracies(dataset, "test accuracy")
         drawn = naswot_draws(scores, errors, draws=options.naswot_draws)
-        row[dataset] = f"{drawn.mean():.2f}±{drawn.std():.2f}"
-    return row | {"paper": published_error(f"naswot {proxy}")}
+        row[dataset] = mean_and_deviation(drawn.mean(), drawn.std())
+    if paper_covers(config.space, config.dataset) and not options.smoke:
+        row |= paper_column(f"naswot {proxy}")
+    return row
 
 
 if __name__ == "__main__":

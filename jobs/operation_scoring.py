@@ -13,7 +13,7 @@ from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, open_console, requ
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
-from zcpt_ray.published import FIGURE_2, TABLE_1
+from zcpt_ray.published import FIGURE_2, TABLE_1, paper_covers
 from zcpt_ray.results import readable, terminal_table, write_table
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE, resolve
@@ -63,15 +63,20 @@ def initial(report: Report, scores: pd.DataFrame, oracles: tuple[str, ...]) -> N
     """Iteration 0: correlations, what each function picks and what that is worth, and the scores themselves."""
     correlations = {oracle: study.spearman_table(scores, oracle) for oracle in oracles}
     by_function = {oracle: table.groupby("function", sort=False)["spearman"].mean() for oracle, table in correlations.items()}
-    means = pd.DataFrame(by_function).assign(paper=lambda means: means.index.map(FIGURE_2).astype(float))
+    space, dataset = SPACES[scores["space"].iloc[0]], scores["dataset"].iloc[0]
+    beside_paper = paper_covers(space.name, dataset)
+    means = pd.DataFrame(by_function)
+    if beside_paper:
+        means["paper"] = means.index.map(FIGURE_2).astype(float)
     report.table(means.reset_index(), "initial-spearman", "Spearman correlation with the oracles at iteration 0, mean over edges")
     plots.save_figure(plots.initial_scoring(correlations), report.out / "initial-spearman")
-    space, dataset = SPACES[scores["space"].iloc[0]], scores["dataset"].iloc[0]
     benchmark = load_benchmark(space.name)
     if benchmark and not benchmark.knows(dataset):
         benchmark = None
     picked = study.picked_table(scores, benchmark, dataset)
-    picked["paper"] = [f"{TABLE_1[name][0]} (rank {TABLE_1[name][1]})" if name in TABLE_1 else "" for name in picked["function"]]
+    if beside_paper:
+        printed = {name: f"{error} (rank {rank})" for name, (error, rank) in TABLE_1.items()}
+        picked["paper"] = [printed.get(name, "") for name in picked["function"]]
     report.table(picked, "initial-picked", "The architecture that each function picks at iteration 0 (table 1)")
     archs = {str(row.function): [space.decode(str(row.architecture))] for row in picked.itertuples()}
     report.table(study.op_counts(archs, space.edges[0].candidates), "initial-ops", "Ops picked at iteration 0 (table A1)")

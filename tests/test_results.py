@@ -8,11 +8,11 @@ from zcpt_ray.records import ScoredCandidate, SearchResult
 from zcpt_ray.results import benchmark_table, candidate_table, comparison_table, readable, terminal_table, write_table
 
 
-def result(seed: int, errors: list[float], order: str = "random") -> SearchResult:
+def result(seed: int, errors: list[float], order: str = "random", dataset: str = "cifar10") -> SearchResult:
     best = ScoredCandidate("a", 12.345, 2, 0)
     entry = {"error": sum(errors) / len(errors), "error_per_seed": errors, "rank": 3, "params": 1_500_000, "flops": 2_000_000}
     other = {**entry, "error": 30.0 + seed, "error_per_seed": []}
-    config = SearchConfig(seed=seed, order=order)
+    config = SearchConfig(dataset=dataset, seed=seed, order=order)
     return SearchResult(config, best, (best,), 10, {"propose": 2.0, "validate": 1.0}, {"cifar10": entry, "cifar100": other}, {})
 
 
@@ -37,6 +37,13 @@ def test_a_comparison_is_over_search_and_training_seeds(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".md", ".parquet", ".tex"]
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
     assert "6.00±0.82" in (tmp_path / "table.md").read_text()
+
+
+def test_the_paper_stands_beside_its_own_setting_only() -> None:
+    on = {dataset: {"random": [result(0, [5.0], dataset=dataset)]} for dataset in ("cifar10", "digits")}
+    assert comparison_table(on["cifar10"])["paper"].to_list() == ["13.39±13.28"]
+    assert "paper" not in comparison_table(on["digits"])
+    assert "paper" not in comparison_table(on["cifar10"], beside_paper=False)
 
 
 def test_without_a_benchmark_a_comparison_has_no_errors() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from zcpt_ray.published import published_error
+from zcpt_ray.published import paper_covers, published_error
 from zcpt_ray.records import SearchResult
 
 
@@ -38,10 +38,11 @@ def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def comparison_table(named: Mapping[str, Sequence[SearchResult]]) -> pd.DataFrame:
+def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: bool = True) -> pd.DataFrame:
     """One row per named search, its results differing in their seed only: cost, and where there is a benchmark, test errors.
 
-    `paper` is the paper's CIFAR-10 error of the search of that name (N = 10, V = 100).
+    `paper`, where that has the space and data set and it is wanted, is its CIFAR-10 error of the search of that name (N = 10,
+    V = 100).
     """
     rows = []
     for name, results in named.items():
@@ -52,8 +53,21 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]]) -> pd.DataFram
         row |= {"s per score": f"{seconds / evaluations:.3g}" if evaluations else "-"}
         if all(result.benchmark for result in results):
             row |= _errors(results)
-        rows.append(row | {"paper": published_error(name)})
+        if beside_paper and paper_covers(config.space, config.dataset):
+            row |= paper_column(name)
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def paper_column(search: str) -> dict[str, str]:
+    """The paper's error of a search as a cell of the column `paper`."""
+    published = published_error(search)
+    return {"paper": mean_and_deviation(*published) if published else "-"}
+
+
+def mean_and_deviation(mean: float, deviation: float) -> str:
+    """As tables print it: `5.88±0.38`."""
+    return f"{mean:.2f}±{deviation:.2f}"
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:
@@ -76,7 +90,7 @@ def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
     row = {}
     for dataset in known[0]:
         errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])
-        row[dataset] = f"{errors.mean():.2f}±{errors.std():.2f}"
+        row[dataset] = mean_and_deviation(errors.mean(), errors.std())
     return row
 
 
