@@ -19,6 +19,8 @@ def result(seed: int, errors: list[float], order: str = "random", dataset: str =
 def test_tables_of_one_search() -> None:
     one = result(0, [5.0, 7.0])
     assert candidate_table(one).to_dict("records") == [{"#": 1, "architecture": "a", "score": "12.35", "times proposed": 2}]
+    unscored = dataclasses.replace(one, config=dataclasses.replace(one.config, num_validations=0))
+    assert candidate_table(unscored)["score"].to_list() == ["-"]
     row = benchmark_table(one.benchmark).to_dict("records")[0]
     assert row == {"dataset": "cifar10", "test error [%]": "6.00", "rank": 3, "params [M]": "1.500", "FLOPs [M]": "2.0"}
     assert terminal_table(candidate_table(one), "t").row_count == 1

@@ -58,7 +58,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class ScoredCandidate:
-    """A distinct proposed architecture; `score` is the sum of its end-to-end scores over the V minibatches."""
+    """A distinct proposed architecture; `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0."""
 
     arch: str
     score: float

@@ -13,10 +13,16 @@ from zcpt_ray.records import SearchResult
 
 
 def candidate_table(result: SearchResult) -> pd.DataFrame:
-    """One row per distinct candidate, best first; `score` is summed over the V minibatches."""
+    """One row per distinct candidate, best first; `score` is summed over the V minibatches, a dash where V = 0."""
+    validated = result.config.num_validations > 0
     return pd.DataFrame(
         [
-            {"#": rank, "architecture": c.arch, "score": f"{c.score:.2f}", "times proposed": c.times_proposed}
+            {
+                "#": rank,
+                "architecture": c.arch,
+                "score": f"{c.score:.2f}" if validated else "-",
+                "times proposed": c.times_proposed,
+            }
             for rank, c in enumerate(result.candidates, start=1)
         ]
     )
