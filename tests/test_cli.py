@@ -68,7 +68,7 @@ def test_the_benchmark_entry(
     (empty_data_directory / "tables").mkdir(parents=True)
     pd.DataFrame([row]).to_parquet(empty_data_directory / "tables" / "nasbench201.parquet")
     call(monkeypatch, *flags)
-    assert "The best candidate, trained" in capsys.readouterr().out
+    assert "The best candidate in the benchmark's table" in capsys.readouterr().out
     assert json.loads(Path("run/result.json").read_text())["benchmark"]["cifar100"]["error"] == 10.0
 
 

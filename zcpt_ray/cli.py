@@ -162,7 +162,7 @@ def print_result(result: SearchResult, console: Console) -> None:
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in result.seconds.items())
     console.print(f"{result.num_evaluations} proxy evaluations; {seconds}")
     if result.benchmark:
-        console.print(terminal_table(benchmark_table(result.benchmark), "The best candidate, trained"))
+        console.print(terminal_table(benchmark_table(result.benchmark), "The best candidate in the benchmark's table"))
     elif path := table_path(result.config.space):
         console.print(
             f"No test errors: there is no {path}. Get NAS-Bench-201-v1_1-096897.pth (https://github.com/D-X-Y/NAS-Bench-201) "
