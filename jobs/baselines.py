@@ -16,6 +16,8 @@ from zcpt_ray.published import paper_covers
 from zcpt_ray.results import comparison_table, mean_and_deviation, paper_column, terminal_table, write_table
 from zcpt_ray.search import load_data, resolve
 
+TITLE = "Test error [%], mean ± standard deviation over search seeds and single training seeds, of naswot over draws"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -60,7 +62,7 @@ def main(options: Options) -> None:
         drawn = [naswot_row(options, proxy) for proxy in options.proxies]
         table = pd.DataFrame([*table.astype(str).to_dict("records"), *drawn]).fillna("-")
         write_table(table, options.out / "table")
-    console.print(terminal_table(table, "Test error [%], mean ± standard deviation over search seeds x training seeds"))
+    console.print(terminal_table(table, TITLE))
 
 
 def naswot_row(options: Options, proxy: str) -> dict[str, str]:

@@ -10,7 +10,13 @@ from zcpt_ray.results import benchmark_table, candidate_table, comparison_table,
 
 def result(seed: int, errors: list[float], order: str = "random", dataset: str = "cifar10") -> SearchResult:
     best = ScoredCandidate("a", 12.345, 2, 0)
-    entry = {"error": sum(errors) / len(errors), "error_per_seed": errors, "rank": 3, "params": 1_500_000, "flops": 2_000_000}
+    entry = {
+        "error": sum(errors) / max(len(errors), 1),
+        "error_per_seed": errors,
+        "rank": 3,
+        "params": 1_500_000,
+        "flops": 2_000_000,
+    }
     other = {**entry, "error": 30.0 + seed, "error_per_seed": []}
     config = SearchConfig(dataset=dataset, seed=seed, order=order)
     return SearchResult(config, best, (best,), 10, {"propose": 2.0, "validate": 1.0}, {"cifar10": entry, "cifar100": other}, {})
@@ -35,6 +41,7 @@ def test_a_comparison_is_over_search_and_training_seeds(tmp_path: Path) -> None:
     assert (first["seeds"], second["seeds"]) == (2, 1)
     assert (first["s per score"], first["scores"]) == ("0.3", 10)
     assert (first["paper"], second["paper"]) == ("5.97±0.17", "-")
+    assert (first["training seeds"], second["training seeds"]) == ("cifar10 1-2", "cifar10 1")
     write_table(table, tmp_path / "table")
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".md", ".parquet", ".tex"]
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
@@ -46,6 +53,11 @@ def test_the_paper_stands_beside_its_own_setting_only() -> None:
     assert comparison_table(on["cifar10"])["paper"].to_list() == ["13.39±13.28"]
     assert "paper" not in comparison_table(on["digits"])
     assert "paper" not in comparison_table(on["cifar10"], beside_paper=False)
+
+
+def test_means_of_a_benchmark_are_no_training_seeds() -> None:
+    table = comparison_table({"x": [result(0, [])]})
+    assert table["training seeds"].to_list() == ["-"]
 
 
 def test_without_a_benchmark_a_comparison_has_no_errors() -> None:

@@ -47,8 +47,9 @@ def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
 def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: bool = True) -> pd.DataFrame:
     """One row per named search, its results differing in their seed only: cost, and where there is a benchmark, test errors.
 
-    `paper`, where that has the space and data set and it is wanted, is its CIFAR-10 error of the search of that name (N = 10,
-    V = 100).
+    `training seeds` says on which data sets the benchmark knows single ones of the networks found, and how many (`cifar10 1-3`);
+    on the others an error is the mean that it gives for a network. `paper`, where the paper has that space and data set and it is
+    wanted, is its CIFAR-10 error of the search of that name (N = 10, V = 100).
     """
     rows = []
     for name, results in named.items():
@@ -93,11 +94,14 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
     known = [result.benchmark for result in group if result.benchmark]
-    row = {}
+    row, trained = {}, []
     for dataset in known[0]:
+        counts = sorted({len(entry[dataset]["error_per_seed"]) for entry in known})
+        if any(counts):
+            trained.append(f"{dataset} {'-'.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))}")
         errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])
         row[dataset] = mean_and_deviation(errors.mean(), errors.std())
-    return row
+    return row | {"training seeds": ", ".join(trained) or "-"}
 
 
 def terminal_table(table: pd.DataFrame, title: str) -> Table:
