@@ -124,6 +124,17 @@ def load_benchmark(space: str) -> TabularBenchmark | None:
     return _load_once(path) if path and path.exists() else None
 
 
+def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
+    """The benchmark of a space, for something that cannot do without.
+
+    Raises:
+        UserError: its table is not there, or unreadable.
+    """
+    if (benchmark := load_benchmark(space)) is None:
+        raise UserError(f"{asked_by} needs the benchmark table of {space!r}, which is not there")
+    return benchmark
+
+
 @cache
 def _load_once(path: Path) -> TabularBenchmark:
     return TabularBenchmark.load(path)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.baselines import METHODS, Found, Method, Proposing
-from zcpt_ray.benchmarks import READINGS, load_benchmark
+from zcpt_ray.benchmarks import READINGS, require_benchmark
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import DATASETS, Batch, Dataset, ImageSet, draw_minibatch, halves, local_device
 from zcpt_ray.errors import UserError
@@ -77,11 +77,25 @@ def load_data(config: SearchConfig, spread: Spread = spread_locally) -> SearchDa
         UserError: an unknown or missing data set or table, or fewer images than a minibatch needs.
     """
     parts = resolve(config)
+    values = benchmark_values(config)  # first: images take longer to read than a missing table to be missed
     images, held_out = halves(parts.dataset)
     if config.batch_size > len(images):
         raise UserError(f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half")
-    values = network_values(config, images, spread)
+    if values is None:
+        values = network_values(config, images, spread)
     return SearchData(images, held_out if parts.scoring.needs == "trained supernet" else None, values)
+
+
+def benchmark_values(config: SearchConfig) -> dict[str, float] | None:
+    """The accuracies [%] that the scoring of `config` asks of the benchmark, by encoded architecture; None where it asks none.
+
+    Raises:
+        UserError: the table is missing or does not know the data set.
+    """
+    if (needs := resolve(config).scoring.needs) not in READINGS:
+        return None
+    benchmark = require_benchmark(config.space, f"scoring {config.scoring!r}")
+    return _as_floats(benchmark.accuracies(config.dataset, needs))
 
 
 def network_values(config: SearchConfig, images: ImageSet, spread: Spread = spread_locally) -> dict[str, float] | None:
@@ -90,15 +104,9 @@ def network_values(config: SearchConfig, images: ImageSet, spread: Spread = spre
     Raises:
         UserError: the benchmark table is missing or does not know the data set, or the space is too large to score all networks.
     """
-    needs = resolve(config).scoring.needs
-    if needs == "proxy score of every network":
+    if resolve(config).scoring.needs == "proxy score of every network":
         return _as_floats(score_table(TableKey.of(config), images, config.device, spread))
-    if needs not in READINGS:
-        return None
-    benchmark = load_benchmark(config.space)
-    if benchmark is None:
-        raise UserError(f"scoring {config.scoring!r} needs the benchmark table of {config.space!r}, which is not there")
-    return _as_floats(benchmark.accuracies(config.dataset, needs))
+    return benchmark_values(config)
 
 
 def _as_floats(values: pd.Series) -> dict[str, float]:

@@ -23,7 +23,7 @@ from zcpt_ray.oracles import Oracle
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.score_tables import Spread, TableKey, spread_locally
 from zcpt_ray.scoring import SCORINGS, Evidence
-from zcpt_ray.search import OpScorer, SearchData, load_data, network_values
+from zcpt_ray.search import OpScorer, SearchData, benchmark_values, load_data, network_values
 from zcpt_ray.seeding import derive_seed, generator
 from zcpt_ray.spaces import SPACES, Space
 
@@ -89,6 +89,8 @@ def run_study(
     missing = [run for run in runs if not (directory / run.file_name).exists()]
     groups: dict[object, list[StudyRun]] = {}
     for run in missing:
+        for config in (run.config, *(with_function(run.config, name) for name in run.oracles)):
+            benchmark_values(config)  # before any group is worked on: a missing table is noticed now
         groups.setdefault(_reads(run), []).append(run)
     done = len(runs) - len(missing)
     for members in groups.values():
