@@ -3,20 +3,14 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pandas as pd
 import tyro
 
-from zcpt_ray.baselines import SEARCHES, named_search, naswot_draws, search_label
-from zcpt_ray.benchmarks import DATASETS, load_benchmark
-from zcpt_ray.cli import Cluster, SearchJob, one_line_errors, open_console, require_some, run
-from zcpt_ray.configs import SearchConfig, run_id, smoke
-from zcpt_ray.errors import UserError
+from zcpt_ray.baselines import SEARCHES
+from zcpt_ray.benchmarks import require_benchmark
+from zcpt_ray.cli import Cluster, one_line_errors, open_console, require_some
+from zcpt_ray.comparison import NASWOT_FLAG, Comparison, named_searches
+from zcpt_ray.configs import SearchConfig, smoke
 from zcpt_ray.proxies import PROXIES
-from zcpt_ray.published import paper_covers
-from zcpt_ray.results import comparison_table, mean_and_deviation, paper_column, terminal_table, write_table
-from zcpt_ray.search import load_data, resolve
-
-TITLE = "Test error [%], mean ± standard deviation over search seeds and single training seeds, of naswot over draws"
 
 
 @dataclass(frozen=True)
@@ -42,44 +36,17 @@ class Options:
 def main(options: Options) -> None:
     """Run them one after another; Ray spreads each over its cluster."""
     require_some(searches=options.searches, proxies=options.proxies, seeds=options.seeds)
-    console = open_console()
-    named: dict[str, SearchConfig] = {}
-    for name in options.searches:
-        for proxy in options.proxies:
-            config = named_search(name, replace(options.config, proxy=proxy))
-            label = search_label(name, config)
-            named.setdefault(label, smoke(config) if options.smoke else config)
-    for config in named.values():
-        resolve(config)
-    results = {}
-    for label, config in named.items():
-        configs = [replace(config, seed=seed) for seed in (options.seeds[:1] if options.smoke else options.seeds)]
-        jobs = [SearchJob(c, cluster=options.cluster, out=options.out / f"{label.replace(' ', '-')}-{run_id(c)}") for c in configs]
-        results[label] = [run(job, console) for job in jobs]
-        table = comparison_table(results, beside_paper=not options.smoke)
-        write_table(table, options.out / "table")
+    named = named_searches(options.config, options.searches, options.proxies)
+    config, seeds = replace(options.config, seed=options.seeds[0]), options.seeds
     if options.naswot_draws:
-        drawn = [naswot_row(options, proxy) for proxy in options.proxies]
-        table = pd.DataFrame([*table.astype(str).to_dict("records"), *drawn]).fillna("-")
-        write_table(table, options.out / "table")
-    console.print(terminal_table(table, TITLE))
-
-
-def naswot_row(options: Options, proxy: str) -> dict[str, str]:
-    """NASWOT from the table of the scores of every network by `proxy`, made if it is not there."""
-    config = replace(options.config, proxy=proxy, scoring="best-zc", seed=options.seeds[0])
-    benchmark = load_benchmark(config.space)
-    if benchmark is None:
-        raise UserError(f"--naswot-draws needs the benchmark table of {config.space!r}, which is not there")
-    scores = pd.Series(load_data(config, options.cluster.spread(config)).values)
-    row = {"search": f"naswot {proxy}", "dataset": config.dataset, "N": "1000", "V": "1", "batch": str(config.batch_size)}
-    for dataset in DATASETS:
-        errors = 100 - benchmark.accuracies(dataset, "test accuracy")
-        drawn = naswot_draws(scores, errors, draws=options.naswot_draws)
-        row[dataset] = mean_and_deviation(drawn.mean(), drawn.std())
-    if paper_covers(config.space, config.dataset) and not options.smoke:
-        row |= paper_column(f"naswot {proxy}")
-    return row
+        require_benchmark(config.space, NASWOT_FLAG)
+    if options.smoke:
+        named, config, seeds = {label: smoke(search) for label, search in named.items()}, smoke(config), seeds[:1]
+    comparison = Comparison(options.out, options.cluster, open_console(), beside_paper=not options.smoke)
+    table = comparison.of_searches(named, seeds)
+    if options.naswot_draws:
+        table = comparison.with_naswot(table, config, options.proxies, options.naswot_draws)
+    comparison.show(table)
 
 
 if __name__ == "__main__":

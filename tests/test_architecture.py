@@ -25,6 +25,7 @@ LEVELS = (
     {"study"},
     {"distributed"},
     {"cli"},
+    {"comparison", "study_report"},
 )
 RAY = {"distributed", "jobs"}
 
@@ -71,5 +72,5 @@ def test_results_read_records_only() -> None:
 
 
 def test_the_core_runs_without_ray() -> None:
-    code = "import sys; sys.modules['ray'] = None; import zcpt_ray.search, zcpt_ray.cli, zcpt_ray.results"
+    code = "import sys; sys.modules['ray'] = None; import zcpt_ray.comparison, zcpt_ray.results, zcpt_ray.study_report"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from zcpt_ray import benchmarks
+from zcpt_ray.spaces.nasbench201 import OPS
 
 JOBS = Path(__file__).parent.parent / "jobs"
 SMALL = ("--local", "--smoke", "--space", "toy-chain-2", "--out", "out")
@@ -35,6 +36,7 @@ def test_every_search_by_name_ends_in_one_table(monkeypatch: pytest.MonkeyPatch,
         [f"{name} {proxy}" for name in asked for proxy in ("nwot", "params")]
         + ["random", "max-param", "te-nas", "darts", "darts-pt"]
     )
+    assert "paper" not in table
     assert "zero-cost-evo params" in capsys.readouterr().out
 
 
@@ -46,6 +48,45 @@ def test_the_study_writes_tables_and_figures(monkeypatch: pytest.MonkeyPatch) ->
     table = pd.read_parquet(out / "initial-spearman.parquet").set_index("function")
     assert table.loc["best-zc(nwot)", "best-zc(nwot)"] == 1
     assert {"zc-pt(nwot)", "disc-acc"} < set(table.index)
+    assert "paper" not in table
+    assert "paper" not in pd.read_parquet(out / "initial-picked.parquet")
+
+
+def test_published_scores_stand_beside_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    rows = [
+        {"edge": e, "scorer": f} | {op: i for i, op in enumerate(OPS)}
+        for f in ("best-acc", "avg-acc", "disc-zc(nwot)")
+        for e in range(6)
+    ]
+    pd.DataFrame(rows).to_csv("scores.csv", index=False)
+    call(monkeypatch, "operation_scoring", "--published", "scores.csv", "--out", "out")
+    table = pd.read_parquet("out/initial-spearman.parquet").set_index("function")
+    assert table.loc["disc-zc(nwot)", "paper"] == 0.10
+    picked = pd.read_parquet("out/initial-picked.parquet").set_index("function")
+    assert picked.loc["disc-zc(nwot)", "paper"] == "22.96 (rank 14274)"
+
+
+def no_images(*args: object) -> None:
+    raise AssertionError("images were read")
+
+
+@pytest.mark.parametrize(
+    ("job", "flags"),
+    [
+        ("baselines", ("--naswot-draws", "5")),
+        ("operation_scoring", ("--parts", "initial", "--functions", "best-acc-released")),
+        ("nb201_search", ("--scoring", "best-acc")),
+    ],
+)
+def test_a_missing_table_is_noticed_before_images_are_read(
+    job: str, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zcpt_ray.data.Dataset.load", no_images)
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, job, "--local", "--out", "out", *flags)
+    assert ended.value.code == 2
+    assert "needs the benchmark table of 'nasbench201', which is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
