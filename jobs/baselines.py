@@ -3,14 +3,18 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import tyro
-
 from zcpt_ray.baselines import SEARCHES
 from zcpt_ray.benchmarks import require_benchmark
-from zcpt_ray.cli import Cluster, one_line_errors, open_console, require_some
+from zcpt_ray.cli import Cluster, open_console, require_some, start
 from zcpt_ray.comparison import NASWOT_FLAG, Comparison, named_searches
 from zcpt_ray.configs import SearchConfig, smoke
-from zcpt_ray.proxies import PROXIES
+
+UNUSED = {
+    "seed": "seeds are given by --seeds",
+    "proxy": "proxies are given by --proxies",
+    "scoring": "--searches fixes it",
+    "method": "--searches fixes it",
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Options:
 
     config: SearchConfig
     searches: tuple[str, ...] = ("zero-cost-pt", "zero-cost-disc", "random", "max-param")
-    """Their names: what a name does not fix is as the other flags say."""
+    """Their names, which fix scoring and method, and some order, N and V; what they leave open is as the other flags say."""
     proxies: tuple[str, ...] = ("nwot-released",)
     """Each search is run with each of them, but for searches that use none or bring their own."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
@@ -50,6 +54,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    description = f"{__doc__}\n\nsearches: {', '.join(SEARCHES)}\n\nproxies: {', '.join(PROXIES)}"
-    with one_line_errors():
-        main(tyro.cli(tyro.conf.OmitArgPrefixes[Options], default=Options(SearchConfig()), description=description))
+    start(main, Options(SearchConfig()), __doc__ or "", {"searches": SEARCHES}, UNUSED)

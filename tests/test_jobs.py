@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from zcpt_ray import benchmarks
+from zcpt_ray.cli import NAMES
 from zcpt_ray.spaces.nasbench201 import OPS
 
 JOBS = Path(__file__).parent.parent / "jobs"
@@ -53,7 +54,6 @@ def test_the_study_writes_tables_and_figures(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_published_scores_stand_beside_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
-
     rows = [
         {"edge": e, "scorer": f} | {op: i for i, op in enumerate(OPS)}
         for f in ("best-acc", "avg-acc", "disc-zc(nwot)")
@@ -65,6 +65,20 @@ def test_published_scores_stand_beside_the_paper(monkeypatch: pytest.MonkeyPatch
     assert table.loc["disc-zc(nwot)", "paper"] == 0.10
     picked = pd.read_parquet("out/initial-picked.parquet").set_index("function")
     assert picked.loc["disc-zc(nwot)", "paper"] == "22.96 (rank 14274)"
+
+
+@pytest.mark.parametrize(
+    ("job", "more"), [("baselines", "te-nas"), ("operation_scoring", "--num-validations (no part"), ("nb201_search", "")]
+)
+def test_help_lists_every_name(job: str, more: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, job, "--help")
+    assert ended.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for names in NAMES.values():
+        assert all(name in printed for name in names)
+    assert more in printed
+    assert ("not used here: --seed (seeds are given by --seeds)" in printed) == (job != "nb201_search")
 
 
 def no_images(*args: object) -> None:
@@ -99,7 +113,12 @@ def test_a_missing_table_is_noticed_before_images_are_read(
         ("operation_scoring", ("--functions", "nonsense"), "unknown scoring function 'nonsense'"),
         ("operation_scoring", ("--parts",), "--parts needs at least one"),
         ("operation_scoring", ("--published", "none.csv"), "cannot read none.csv"),
-        ("operation_scoring", ("--seed", "3"), "seeds are given by --seeds"),
+        ("operation_scoring", ("--seed", "3"), "--seed 3 is not used here: seeds are given by --seeds"),
+        ("operation_scoring", ("--longest-chain", "0"), "error: --longest-chain must be at least 1, got 0\n"),
+        ("operation_scoring", ("--num-validations", "7"), "--num-validations 7 is not used here: no part validates"),
+        ("baselines", ("--seed", "3"), "--seed 3 is not used here: seeds are given by --seeds"),
+        ("baselines", ("--proxy", "snip"), "--proxy snip is not used here: proxies are given by --proxies"),
+        ("baselines", ("--scoring", "darts"), "--scoring darts is not used here: --searches fixes it"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -4,11 +4,11 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import rich.progress as bars
 import tyro
@@ -84,20 +84,61 @@ class SearchJob:
     cluster: Cluster = field(default_factory=Cluster)
 
 
+NAMES: dict[str, Iterable[str]] = {
+    "spaces": SPACES,
+    "datasets": DATASETS,
+    "proxies": PROXIES,
+    "scorings": SCORINGS,
+    "orders": ORDERS,
+    "methods": (DISCRETIZE, *METHODS),
+}
+"""What the flags of a configuration may name; `--help` of every job lists it."""
+
+
+class JobOptions(Protocol):
+    """Flags of a job, those of a configuration among them."""
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration."""
+
+
+Options = TypeVar("Options", bound=JobOptions)
+
+
 def main(description: str, defaults: SearchConfig) -> None:
     """Parse flags, run the search, print its tables; exits with 2 after bad input, which it reports in one line."""
-    names: dict[str, Iterable[str]] = {
-        "spaces": SPACES,
-        "datasets": DATASETS,
-        "proxies": PROXIES,
-        "scorings": SCORINGS,
-        "orders": ORDERS,
-        "methods": (DISCRETIZE, *METHODS),
-    }
-    listing = "\n\n".join(f"{kind}: {', '.join(table)}" for kind, table in names.items())
+    start(lambda job: run(job, open_console()), SearchJob(defaults), description)
+
+
+def start(
+    job: Callable[[Options], object],
+    defaults: Options,
+    description: str,
+    names: Mapping[str, Iterable[str]] | None = None,
+    unused: Mapping[str, str] | None = None,
+) -> None:
+    """Parse flags and run `job`; exits with 2 after bad input, which it reports in one line.
+
+    `names` are listed by `--help` beside `NAMES`. `unused` says of fields of the configuration why the job has no use for them:
+    `--help` lists them too, and any value but the default is refused.
+    """
+    unused = unused or {}
+    listing = [f"{kind}: {', '.join(table)}" for kind, table in {**(names or {}), **NAMES}.items()]
+    if unused:
+        listing.append("not used here: " + "; ".join(f"{_flag(field)} ({why})" for field, why in unused.items()))
+    text = "\n\n".join([description, *listing])
     with one_line_errors():
-        job = tyro.cli(tyro.conf.OmitArgPrefixes[SearchJob], default=SearchJob(defaults), description=f"{description}\n\n{listing}")
-        run(job, open_console())
+        options = tyro.cli(type(defaults), default=defaults, description=text, config=(tyro.conf.OmitArgPrefixes,))
+        for field, why in unused.items():
+            given = getattr(options.config, field)
+            if given != getattr(defaults.config, field):
+                raise UserError(f"{_flag(field)} {given} is not used here: {why}")
+        job(options)
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
 
 
 def open_console() -> Console:

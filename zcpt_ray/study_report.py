@@ -23,6 +23,14 @@ Part = Literal["initial", "progressive", "toy-chain", "final-ops"]
 ZERO_COST = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
 ORACLES = ("best-acc", "avg-acc")
 TOY_PROXY = "nwot"
+UNUSED = {
+    "seed": "seeds are given by --seeds",
+    "scoring": "scorings are given by --functions",
+    "method": "every part discretizes",
+    "num_validations": "no part validates",
+    "evaluations": "no part has evolution",
+}
+"""Fields of the configuration that no part takes from it, and why."""
 
 
 @dataclass(frozen=True)
