@@ -31,7 +31,7 @@ class Options:
     naswot_draws: int = 0
     """Also NASWOT with N = 1000 by each proxy, averaged over so many draws from the scores of every network (paper: 500)."""
     smoke: bool = False
-    """Shrink each search to seconds, with one seed."""
+    """Shrink each search, with one seed."""
     cluster: Cluster = field(default_factory=Cluster)
     out: Path = Path("runs/baselines")
     """Folder of the run directories and of table.csv, .md, .tex and .parquet."""

@@ -31,7 +31,7 @@ class Options:
     published: Path | None = None
     """Instead of taking scores: a CSV with the columns edge, scorer and one per op, for the initial part."""
     smoke: bool = False
-    """Shrink everything to seconds; a chain of three layers stands in for the space."""
+    """Shrink everything; a chain of three layers stands in for the space."""
     cluster: Cluster = field(default_factory=Cluster)
     out: Path = Path("runs/operation_scoring")
     """Folder for scores, tables (.csv, .md, .tex, .parquet) and figures (.png, .svg)."""

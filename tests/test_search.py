@@ -132,7 +132,7 @@ def test_without_validation_the_most_proposed_wins() -> None:
 
 def test_smoke_is_a_small_search() -> None:
     small = smoke(SearchConfig(order="fixed"))
-    assert (small.order, small.num_proposals, small.num_validations, small.batch_size) == ("fixed", 2, 3, 16)
+    assert (small.order, small.num_proposals, small.num_validations, small.batch_size) == ("fixed", 2, 3, 4)
     assert smoke(SearchConfig(num_proposals=1, num_validations=0)).num_validations == 0
 
 

@@ -110,9 +110,11 @@ def run_id(config: SearchConfig) -> str:
 
 
 def smoke(config: SearchConfig) -> SearchConfig:
-    """The same search, shrunk to seconds on a CPU: it shows that everything runs, not what the method finds."""
-    training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=64, training_batch_size=32)
+    """The same search, as small as it goes: it shows that everything runs, not what the method finds.
+
+    Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often. 4 images are the fewest that
+    every proxy takes.
+    """
+    training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
     few = min(config.num_proposals, 2), min(config.num_validations, 3)
-    return dataclasses.replace(
-        config, num_proposals=few[0], num_validations=few[1], batch_size=16, evaluations=8, training=training
-    )
+    return dataclasses.replace(config, num_proposals=few[0], num_validations=few[1], batch_size=4, evaluations=8, training=training)
