@@ -1,15 +1,18 @@
 """What a person at the keyboard meets: flags, tables, and one line and exit code 2 for bad input."""
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from zcpt_ray import benchmarks
+from zcpt_ray import benchmarks, cli
 from zcpt_ray.cli import main
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.records import Progress
 
 SMALL = ("--local", "--space", "toy-chain-1", "--num-proposals", "1", "--num-validations", "1", "--batch-size", "8")
 
@@ -70,6 +73,15 @@ def test_the_benchmark_entry(
     call(monkeypatch, *flags)
     assert "The best candidate in the benchmark's table" in capsys.readouterr().out
     assert json.loads(Path("run/result.json").read_text())["benchmark"]["cifar100"]["error"] == 10.0
+
+
+def test_progress_shows_scores_before_a_proposal_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "LINE_SECONDS", -1)
+    console = Console(file=io.StringIO(), width=100)
+    with cli.watch(console) as report:
+        report(Progress(0, 1, 0, 0, 0))
+        report(Progress(0, 1, 0, 0, 120))
+    assert console.file.getvalue().splitlines() == ["proposals 0/1", "proposals (120 scores) 0/1"]
 
 
 def test_help_lists_every_field_and_every_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

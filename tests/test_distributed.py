@@ -73,6 +73,14 @@ def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Pa
     assert seen[-1].validations_done == seen[-1].validations_total
 
 
+def test_scores_of_a_proposal_under_way_are_reported(cluster: int, tmp_path: Path) -> None:
+    seen = []
+    config = dataclasses.replace(SMALL, proxy="snip", method="evolution", evaluations=1500, num_proposals=1, num_validations=1)
+    run_search(config, tmp_path, report=seen.append)
+    assert any(0 < progress.scores < 1500 and not progress.proposals_done for progress in seen)
+    assert seen[-1].scores == 1500
+
+
 @pytest.mark.parametrize("victim", ["ray::_propose", "ray::_validate", "ray::CandidatePool"])
 def test_a_killed_process_costs_time_only(victim: str, cluster: int, tmp_path: Path) -> None:
     killed: list[dict[str, int]] = []

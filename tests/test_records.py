@@ -35,8 +35,8 @@ def test_what_is_missing_shrinks_to_nothing() -> None:
     store.add_proposal(proposal(1, "x"))
     assert store.missing_proposals() == [0, 2]
     assert store.missing_slices() == [("x", range(0, 10)), ("x", range(10, 12))]
-    assert dataclasses.astuple(store.progress()) == (1, 3, 0, 12)
-    assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24)
+    assert dataclasses.astuple(store.progress(under_way=5)) == (1, 3, 0, 12, 2 + 5)
+    assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24, 6)
 
 
 def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:

@@ -78,7 +78,7 @@ class SearchJob:
 
     config: SearchConfig
     smoke: bool = False
-    """Shrink the search to seconds: shows that everything runs, not what the method finds."""
+    """As small as it goes, seconds or a minute or two: shows that everything runs, not what the method finds."""
     out: Path | None = None
     """Run directory; by default runs/ and a name made from the configuration. The same command goes on where it stopped."""
     cluster: Cluster = field(default_factory=Cluster)
@@ -222,7 +222,8 @@ def watch(console: Console) -> Iterator[Callable[[Progress], None]]:
 
         def report(progress: Progress) -> None:
             nonlocal printed
-            drawn.update(proposals, completed=progress.proposals_done, total=progress.proposals_total)
+            taken = f"proposals ({progress.scores} scores)" if progress.scores else "proposals"
+            drawn.update(proposals, completed=progress.proposals_done, total=progress.proposals_total, description=taken)
             drawn.update(validations, completed=progress.validations_done, total=progress.validations_total or None)
             if not console.is_terminal and time.monotonic() - printed > LINE_SECONDS:
                 printed = time.monotonic()

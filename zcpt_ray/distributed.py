@@ -87,9 +87,9 @@ def task_options(config: SearchConfig, resources: TaskResources) -> dict[str, fl
 
 # A task runs in a worker that has run others before: N proposals do not pay for N starts of CUDA.
 @ray.remote(max_retries=10, max_calls=1000)
-def _propose(config: SearchConfig, data: SearchData, index: int) -> Proposal:
+def _propose(config: SearchConfig, data: SearchData, index: int, pool: Any) -> Proposal:
     _set_up_worker()
-    return search.propose(config, data, index)
+    return search.propose(config, data, index, lambda scores: pool.scored.remote(index, scores))
 
 
 @ray.remote(max_retries=10, max_calls=1000)
@@ -117,6 +117,7 @@ class CandidatePool:
         self.store = RunStore(config, Path(directory))
         self.options = options
         self.running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self.scores: dict[int, int] = {}
 
     async def missing_proposals(self) -> list[int]:
         """Indices that nobody has proposed yet."""
@@ -125,6 +126,10 @@ class CandidatePool:
     async def add(self, proposal: Proposal) -> None:
         """Accept a proposal."""
         self.store.add_proposal(proposal)
+
+    async def scored(self, index: int, scores: int) -> None:
+        """Hear how many scores a proposal under way has taken; lost if this process dies, as it is only shown."""
+        self.scores[index] = scores
 
     async def advance(self, data: list[Any]) -> Progress:
         """Start what validation is missing and not under way (after a restart: all that is not stored), and say how far we are.
@@ -140,7 +145,7 @@ class CandidatePool:
         for arch, minibatches in self.store.missing_slices():
             if (arch, minibatches.start) not in self.running:
                 self.running[arch, minibatches.start] = asyncio.create_task(self._collect(data[0], arch, minibatches))
-        return self.store.progress()
+        return self.store.progress(sum(scores for index, scores in self.scores.items() if index not in self.store.proposals))
 
     async def result(self, wall: float) -> SearchResult:
         """The ranked candidates, once all is done; `wall` is the driver's time in seconds."""
@@ -216,7 +221,7 @@ def run_search(
             while True:
                 if not waiting and not adding:  # at first, and again should the pool have lost any
                     missing = ray.get(pool.missing_proposals.remote())
-                    waiting = [_propose.options(**options).remote(config, data, index) for index in missing]
+                    waiting = [_propose.options(**options).remote(config, data, index, pool) for index in missing]
                 if waiting:
                     done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_SECONDS)
                     adding += [pool.add.remote(proposal) for proposal in done]

@@ -106,12 +106,16 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search is. `validations_total` grows while proposals bring new candidates."""
+    """How far a search is. `validations_total` grows while proposals bring new candidates.
+
+    `scores` are those that proposals have taken, the ones under way included.
+    """
 
     proposals_done: int
     proposals_total: int
     validations_done: int
     validations_total: int
+    scores: int
 
 
 class RunStore:
@@ -161,11 +165,13 @@ class RunStore:
             if (arch, start) not in self.validations
         ]
 
-    def progress(self) -> Progress:
-        """What is done, and what is known to be left."""
+    def progress(self, under_way: int = 0) -> Progress:
+        """What is done, and what is known to be left; `under_way` are the scores of proposals that are not finished."""
         archs = {proposal.arch for proposal in self.proposals.values()}
         done = sum(len(validation.measures) for validation in self._valid())
-        return Progress(len(self.proposals), self.config.num_proposals, done, len(archs) * self.config.num_validations)
+        scores = sum(proposal.num_evaluations for proposal in self.proposals.values()) + under_way
+        total = len(archs) * self.config.num_validations
+        return Progress(len(self.proposals), self.config.num_proposals, done, total, scores)
 
     def _valid(self) -> list[Validation]:
         """The validations of architectures that are proposed: a proposal that was deleted and came out otherwise leaves others."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import pandas as pd
@@ -18,6 +18,7 @@ from zcpt_ray.orders import ORDERS, Order, Visit
 from zcpt_ray.proxies import PROXIES, Proxy, measure_archs
 from zcpt_ray.records import Decision, Progress, Proposal, RunStore, SearchResult, Validation
 from zcpt_ray.registry import lookup
+from zcpt_ray.score_count import ScoreCount, Scored
 from zcpt_ray.score_tables import Spread, TableKey, score_table, spread_locally
 from zcpt_ray.scoring import SCORINGS, Evidence, Scoring, by_edge
 from zcpt_ray.seeding import derive_seed, generator
@@ -114,11 +115,12 @@ def _as_floats(values: pd.Series) -> dict[str, float]:
     return {str(arch): float(value) for arch, value in values.items()}
 
 
-def propose(config: SearchConfig, data: SearchData, index: int) -> Proposal:
+def propose(config: SearchConfig, data: SearchData, index: int, scored: Scored = lambda _: None) -> Proposal:
     """Proposal `index` of the search, which no other proposal influences."""
     started = time.perf_counter()
     parts = resolve(config)
-    found = _run_method(config, parts, parts.method, data, index) if parts.method else _discretize(config, data, index)
+    parts = replace(parts, proxy=ScoreCount(scored).of(parts.proxy))
+    found = _run_method(config, parts, parts.method, data, index) if parts.method else _discretize(config, parts, data, index)
     return Proposal(index, parts.space.encode(found.arch), found.decisions, found.num_evaluations, time.perf_counter() - started)
 
 
@@ -139,16 +141,16 @@ def _run_method(config: SearchConfig, parts: Components, method: Method, data: S
     return method.propose(Proposing(config, parts.space, parts.proxy, random, measure, lambda: supernet_and_batch()[0].op_params()))
 
 
-def _discretize(config: SearchConfig, data: SearchData, index: int) -> Found:
+def _discretize(config: SearchConfig, parts: Components, data: SearchData, index: int) -> Found:
     """Discretize the whole supernet once.
 
     The supernet's weights are those of the search seed; order and minibatches are drawn for this index.
     """
-    scorer = OpScorer(config, data)
-    arch = PartialArch.all_open(scorer.parts.space.edges)
+    scorer = OpScorer(config, data, parts)
+    arch = PartialArch.all_open(parts.space.edges)
     decisions: list[Decision] = []
     evaluations = 0
-    for step, visits in enumerate(_steps(config, scorer.parts, index)):
+    for step, visits in enumerate(_steps(config, parts, index)):
         scores = scorer.step(arch, derive_seed(config.seed, "proposal", index, "minibatch", step))
         for visit in visits:
             edge, decision = _decide(arch, visit, scores, step)
@@ -156,7 +158,7 @@ def _discretize(config: SearchConfig, data: SearchData, index: int) -> Found:
             decisions.append(decision)
         evaluations += scores.num_evaluations
         scorer.decided(arch)
-    return Found(arch.finish(scorer.parts.space.name), tuple(decisions), evaluations)
+    return Found(arch.finish(parts.space.name), tuple(decisions), evaluations)
 
 
 def untrained_supernet(config: SearchConfig, data: SearchData) -> Supernet:
@@ -184,10 +186,10 @@ class OpScorer:
     A trained supernet is trained here first, which takes its time; `decided` trains it on where the scoring wants that.
     """
 
-    def __init__(self, config: SearchConfig, data: SearchData) -> None:
+    def __init__(self, config: SearchConfig, data: SearchData, parts: Components | None = None) -> None:
         self.config = config
         self.data = data
-        self.parts = resolve(config)
+        self.parts = parts or resolve(config)
         self.supernet = untrained_supernet(config, data)
         self.op_params = self.supernet.op_params()
         self.oracle = None if data.values is None else Oracle.of(self.parts.space, data.values)
@@ -293,7 +295,7 @@ def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[
     data = load_data(config)
     report(store.progress())
     for index in store.missing_proposals():
-        store.add_proposal(propose(config, data, index))
+        store.add_proposal(propose(config, data, index, lambda scores: report(store.progress(under_way=scores))))
         report(store.progress())
     for arch, minibatches in store.missing_slices():
         store.add_validation(validate(config, data, arch, minibatches))
