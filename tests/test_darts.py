@@ -121,7 +121,7 @@ def test_a_node_keeps_the_inputs_whose_removal_lowers_the_score_most() -> None:
         return [without[op] for each in archs for (_, op) in each.removed]
 
     scores = StepScores(SCORINGS["zc-pt"], Evidence(judge), arch, [[0] * len(edge.candidates) for edge in space.edges])
-    assert set(scores.best(node5)) == {"1", "3"}
+    assert set(scores.best(node5, arch)) == {"1", "3"}
 
 
 def test_an_input_that_is_removed_takes_its_whole_edge_along(batch: Batch) -> None:

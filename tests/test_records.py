@@ -40,7 +40,7 @@ def test_what_is_missing_shrinks_to_nothing() -> None:
 
 
 def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:
-    result = filled().result(9.0, only_measure)
+    result = filled().result(9.0, only_measure, lambda arch: (1, 2))
     assert [(c.arch, c.score, c.times_proposed, c.first_proposal) for c in result.candidates] == [("y", 24, 1, 1), ("x", 12, 2, 0)]
     assert result.best is result.candidates[0]
     assert result.num_evaluations == 3 * 2 + 24
@@ -48,7 +48,7 @@ def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:
     store = RunStore(dataclasses.replace(CONFIG, num_validations=0))
     for index, arch in enumerate("yxx"):
         store.add_proposal(proposal(index, arch))
-    assert store.result(0.0, only_measure).best.arch == "x"
+    assert store.result(0.0, only_measure, lambda arch: (1, 2)).best.arch == "x"
 
 
 def test_a_run_directory_is_taken_up_again(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_run_directory_is_taken_up_again(tmp_path: Path) -> None:
     again = RunStore(CONFIG, tmp_path / "run")
     assert again.proposals == first.proposals
     assert again.validations == first.validations
-    assert again.result(1.0, only_measure) == first.result(1.0, only_measure)
+    assert again.result(1.0, only_measure, lambda arch: (1, 2)) == first.result(1.0, only_measure, lambda arch: (1, 2))
 
 
 def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
@@ -65,11 +65,11 @@ def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
     store.add_proposal(proposal(0, "z"))
     store.add_validation(Validation("x", dict.fromkeys(range(10), (99.0,)), 0.0))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
-    assert store.result(0.0, only_measure).best.arch == "y"
+    assert store.result(0.0, only_measure, lambda arch: (1, 2)).best.arch == "y"
 
 
 def test_a_result_is_saved_and_loaded(tmp_path: Path) -> None:
-    result = filled().result(1.0, only_measure)
+    result = filled().result(1.0, only_measure, lambda arch: (1, 2))
     result.save(tmp_path)
     assert SearchResult.load(tmp_path) == result
     assert pd.read_parquet(tmp_path / "candidates.parquet")["arch"].tolist() == ["y", "x"]
@@ -116,14 +116,14 @@ def test_what_belongs_to_no_proposal_is_left_out(tmp_path: Path) -> None:
     again.add_proposal(proposal(1, "x"))
     progress = again.progress()
     assert (progress.proposals_done, progress.validations_done, progress.validations_total) == (3, 12, 12)
-    assert [(c.arch, c.score) for c in again.result(0.0, only_measure).candidates] == [("x", 12)]
+    assert [(c.arch, c.score) for c in again.result(0.0, only_measure, lambda arch: (1, 2)).candidates] == [("x", 12)]
 
 
 def test_infinite_scores_are_strict_json(tmp_path: Path) -> None:
     store = RunStore(dataclasses.replace(CONFIG, num_proposals=1, num_validations=1), tmp_path)
     store.add_proposal(Proposal(0, "x", (Decision(0, "e", ("a",), {"a": math.inf}),), num_evaluations=1, seconds=0.0))
     store.add_validation(Validation("x", {0: (-math.inf,)}, 0.0))
-    result = store.result(0.0, only_measure)
+    result = store.result(0.0, only_measure, lambda arch: (1, 2))
     result.save(tmp_path)
     for path in tmp_path.rglob("*.json"):
         json.loads(path.read_text(), parse_constant=pytest.fail)
@@ -161,7 +161,7 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
 
 def test_a_run_is_named_by_its_whole_configuration() -> None:
     changes = {"space": "x", "dataset": "x", "proxy": "x", "scoring": "x", "order": "x", "num_proposals": 7, "num_validations": 7}
-    changes |= {"batch_size": 7, "seed": 7, "device": "cpu", "method": "x", "evaluations": 7}
+    changes |= {"batch_size": 7, "seed": 7, "device": "cpu", "method": "x", "evaluations": 7, "max_params": 7.0, "max_flops": 7.0}
     changes |= {"training": SupernetTraining(epochs=7)}
     assert set(changes) == {field.name for field in dataclasses.fields(SearchConfig)}
     names = {run_id(dataclasses.replace(SearchConfig(), **{key: value})) for key, value in changes.items()}

@@ -5,11 +5,11 @@ import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.records import ScoredCandidate, SearchResult
-from zcpt_ray.results import benchmark_table, candidate_table, comparison_table, readable, terminal_table, write_table
+from zcpt_ray.results import benchmark_table, candidate_table, comparison_table, pareto_table, readable, terminal_table, write_table
 
 
 def result(seed: int, errors: list[float], order: str = "random", dataset: str = "cifar10") -> SearchResult:
-    best = ScoredCandidate("a", 12.345, 2, 0)
+    best = ScoredCandidate("a", 12.345, 2, 0, 3_000_000, 50_000_000)
     entry = {
         "error": sum(errors) / max(len(errors), 1),
         "error_per_seed": errors,
@@ -68,3 +68,13 @@ def test_without_a_benchmark_a_comparison_has_no_errors() -> None:
 def test_numbers_are_readable() -> None:
     table = readable(pd.DataFrame({"a": [0.123456, float("nan")], "b": ["x", "y"], "c": [1, 2]}))
     assert table.to_dict("list") == {"a": ["0.123", "-"], "b": ["x", "y"], "c": [1, 2]}
+
+
+def test_score_against_size() -> None:
+    """By hand: b scores less than the smaller a, and c has more multiply-adds than the better d."""
+    sizes = {"a": (5.0, 1, 10), "b": (4.0, 2, 20), "c": (6.0, 3, 40), "d": (7.0, 4, 30)}
+    candidates = tuple(ScoredCandidate(arch, score, 1, 0, params, flops) for arch, (score, params, flops) in sizes.items())
+    table = pareto_table(dataclasses.replace(result(0, []), candidates=candidates)).set_index("architecture")
+    assert table.index.tolist() == ["a", "b", "c", "d"]
+    assert table["best for its params"].tolist() == [True, False, True, True]
+    assert table["best for its FLOPs"].tolist() == [True, False, False, True]

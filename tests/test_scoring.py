@@ -76,7 +76,7 @@ def test_equals_go_to_the_costlier_op(data: SearchData, monkeypatch: pytest.Monk
     config = dataclasses.replace(CONFIG, scoring="flat")
     flat = Scoring("flat", lambda evidence, arch, pairs: [0.0] * len(pairs), "test accuracy", "test")
     monkeypatch.setitem(SCORINGS, "flat", flat)
-    assert OpScorer(config, data).step(START, seed=0).best(0) == ("nor_conv_3x3",)
+    assert OpScorer(config, data).step(START, seed=0).best(0, START) == ("nor_conv_3x3",)
 
 
 @pytest.mark.parametrize("scoring", ["darts", "darts-pt", "disc-acc"])

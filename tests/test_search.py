@@ -143,3 +143,34 @@ def test_a_search_on_cifar10_finds_a_good_network() -> None:
     config = SearchConfig(dataset="cifar10", num_proposals=1, num_validations=0, batch_size=64)
     found = load_benchmark("nasbench201").query(run_search_locally(config, RunStore(config)).best.arch)
     assert found["cifar10"]["rank"] < 3000
+
+
+@pytest.mark.parametrize("method", ["discretize", "random", "evolution", "max-param"])
+@pytest.mark.parametrize("budget", [{"max_params": 0.005}, {"max_flops": 4.0}, {"max_params": 0.005, "max_flops": 4.0}])
+def test_every_proposal_keeps_within_the_budget(method: str, budget: dict[str, float]) -> None:
+    """In a toy chain of 3 layers two convolutions 3x3 are too much: 5,338 parameters and 5.2 million multiply-adds at least."""
+    config = dataclasses.replace(
+        CONFIG, space="toy-chain-3", method=method, num_proposals=6, num_validations=1, evaluations=60, **budget
+    )
+    result = run_search_locally(config, RunStore(config))
+    for candidate in result.candidates:
+        assert candidate.params <= 5000
+        assert candidate.flops <= 4_000_000
+        assert candidate.arch.count("nor_conv_3x3") <= 1
+    assert any("nor_conv_3x3" in candidate.arch for candidate in result.candidates)
+    assert sum(candidate.times_proposed for candidate in result.candidates) == 6
+
+
+def test_without_a_budget_more_is_proposed() -> None:
+    config = dataclasses.replace(CONFIG, space="toy-chain-3", method="max-param", num_validations=0)
+    assert run_search_locally(config, RunStore(config)).best.params == 3 * 2336 + 464 + 32 + 170
+
+
+def test_a_budget_that_nothing_fits() -> None:
+    with pytest.raises(UserError, match=r"nothing in 'toy-chain-2' fits the budget: the smallest network has 0.001 M parameters"):
+        load_data(dataclasses.replace(CONFIG, max_params=0.0001))
+
+
+def test_a_method_without_a_budget() -> None:
+    with pytest.raises(UserError, match="'prune' keeps no budget"):
+        resolve(dataclasses.replace(CONFIG, method="prune", max_params=1))

@@ -4,6 +4,7 @@ Every method fills the same proposals, so validation, records, tables and Ray se
 """
 
 import dataclasses
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pandas as pd
 
 from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.costs import BudgetShare, first_within, unlimited
 from zcpt_ray.proxies.base import Measured, Proxy
 from zcpt_ray.records import Decision
 from zcpt_ray.registry import lookup
@@ -35,6 +37,7 @@ class Proposing:
     random: np.random.Generator
     measure: Measure
     op_params: Callable[[], list[list[int]]]
+    share: BudgetShare = unlimited
 
 
 @dataclass(frozen=True)
@@ -54,26 +57,38 @@ class Method:
     propose: Callable[[Proposing], Found]
     reference: str
     asks_proxy: bool
+    budgeted: bool = True
+    """Whether its proposals keep within a budget."""
 
 
-def random_arch(space: Space, random: np.random.Generator) -> ArchSpec:
-    """Each edge keeps ops drawn evenly."""
-    kept = (sorted(random.choice(len(edge.candidates), edge.keep, replace=False)) for edge in space.edges)
-    return ArchSpec(space.name, tuple(tuple(e.candidates[i] for i in ops) for e, ops in zip(space.edges, kept, strict=True)))
+def random_arch(space: Space, random: np.random.Generator, share: BudgetShare = unlimited) -> ArchSpec:
+    """Each edge keeps ops drawn evenly, of those with which the rest can be finished within a budget."""
+    return _drawn(space, lambda edge: random.permutation(len(space.edges[edge].candidates)).tolist(), share)
+
+
+def _drawn(space: Space, order: Callable[[int], Sequence[int]], share: BudgetShare) -> ArchSpec:
+    """Edge by edge the first ops in an `order`, as indices, that a budget allows."""
+    arch = PartialArch.all_open(space.edges)
+    for index in arch.open_edges:
+        edge = space.edges[index]
+        choices = [tuple(edge.candidates[i] for i in sorted(kept)) for kept in itertools.combinations(order(index), edge.keep)]
+        arch = arch.discretize(index, first_within(choices, lambda kept: share(arch.discretize(index, kept))))  # noqa: B023
+    return arch.finish(space.name)
 
 
 def propose_random(p: Proposing) -> Found:
     """Any architecture, as likely as any other. With V > 0 and a proxy this is NASWOT (Mellor et al. 2021)."""
-    return Found(random_arch(p.space, p.random))
+    return Found(random_arch(p.space, p.random, p.share))
 
 
 def propose_largest(p: Proposing) -> Found:
     """Every edge keeps the ops with most parameters, of equals any (the paper's max-param)."""
-    kept = []
-    for edge, params in zip(p.space.edges, p.op_params(), strict=True):
-        shuffled = p.random.permutation(len(params))
-        kept.append(tuple(edge.candidates[i] for i in sorted(shuffled, key=lambda i: -params[i])[: edge.keep]))
-    return Found(ArchSpec(p.space.name, tuple(kept)))
+    params = p.op_params()
+
+    def order(edge: int) -> list[int]:
+        return sorted(p.random.permutation(len(params[edge])).tolist(), key=lambda i: -params[edge][i])
+
+    return Found(_drawn(p.space, order, p.share))
 
 
 POPULATION, TOURNAMENT = 50, 10
@@ -88,11 +103,11 @@ def propose_evolved(p: Proposing) -> Found:
     alive: deque[int] = deque(maxlen=POPULATION)
     for _ in range(p.config.evaluations):
         if len(history) < POPULATION:
-            child = random_arch(p.space, p.random)
+            child = random_arch(p.space, p.random, p.share)
         else:
             drawn = p.random.choice(list(alive), TOURNAMENT, replace=False)
             scores = p.proxy.combine([history[i][1] for i in drawn])
-            child = mutate(p.space, history[drawn[int(np.argmax(scores))]][0], p.random)
+            child = mutate(p.space, history[drawn[int(np.argmax(scores))]][0], p.random, p.share)
         (measured,) = p.measure([PartialArch(p.space.edges, child.kept)], True)
         alive.append(len(history))
         history.append((child, measured))
@@ -100,14 +115,16 @@ def propose_evolved(p: Proposing) -> Found:
     return Found(history[int(np.argmax(scores))][0], num_evaluations=len(history))
 
 
-def mutate(space: Space, arch: ArchSpec, random: np.random.Generator) -> ArchSpec:
-    """`arch` with one edge, of those that leave a choice, drawn anew and otherwise than it was."""
-    free = [index for index, edge in enumerate(space.edges) if len(edge.candidates) > edge.keep]
-    index = int(random.choice(free))
-    while True:
-        drawn = random_arch(space, random).kept[index]
-        if set(drawn) != set(arch.kept[index]):
-            return ArchSpec(arch.space, (*arch.kept[:index], drawn, *arch.kept[index + 1 :]))
+def mutate(space: Space, arch: ArchSpec, random: np.random.Generator, share: BudgetShare = unlimited) -> ArchSpec:
+    """`arch` with one edge, of those that leave a choice, drawn anew and otherwise than it was; itself if a budget allows none."""
+    for index in random.permutation(PartialArch.all_open(space.edges).open_edges).tolist():
+        edge = space.edges[index]
+        others = [kept for kept in itertools.combinations(edge.candidates, edge.keep) if set(kept) != set(arch.kept[index])]
+        for position in random.permutation(len(others)):
+            kept = (*arch.kept[:index], others[position], *arch.kept[index + 1 :])
+            if share(PartialArch(space.edges, kept)) <= 1:
+                return ArchSpec(arch.space, kept)
+    return arch
 
 
 def propose_pruned(p: Proposing) -> Found:
@@ -137,7 +154,7 @@ METHODS: dict[str, Method] = {
         Method("random", propose_random, "section 5.1", asks_proxy=False),
         Method("max-param", propose_largest, "section 5.1, appendix A.7", asks_proxy=False),
         Method("evolution", propose_evolved, "Real et al. 2019; Abdelfattah et al. 2021", asks_proxy=True),
-        Method("prune", propose_pruned, "Chen et al. 2021", asks_proxy=True),
+        Method("prune", propose_pruned, "Chen et al. 2021", asks_proxy=True, budgeted=False),
     )
 }
 

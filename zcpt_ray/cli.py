@@ -22,7 +22,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.orders import ORDERS
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.records import Progress, RunStore, SearchResult
-from zcpt_ray.results import benchmark_table, candidate_table, terminal_table
+from zcpt_ray.results import benchmark_table, candidate_table, pareto_table, readable, terminal_table, write_table
 from zcpt_ray.score_tables import Spread, spread_locally
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally
@@ -189,6 +189,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
         with watch(console) as report:
             result = run_search_locally(config, store, report) if job.cluster.local else _run_on_ray(job, config, directory, report)
         result.save(directory)
+        write_table(pareto_table(result), directory / "pareto")
     if benchmark:
         result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch))
         result.save(directory)
@@ -199,6 +200,8 @@ def run(job: SearchJob, console: Console) -> SearchResult:
 def print_result(result: SearchResult, console: Console) -> None:
     """Candidates, the chosen one, what it cost, and what the benchmark knows of it."""
     console.print(terminal_table(candidate_table(result), "Candidates, best first"))
+    if (result.config.max_params, result.config.max_flops) != (None, None):
+        console.print(terminal_table(readable(pareto_table(result)), "Score against size"))
     console.print(f"Best: {result.best.arch}", highlight=False, soft_wrap=True)
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in result.seconds.items())
     console.print(f"{result.num_evaluations} proxy evaluations; {seconds}")

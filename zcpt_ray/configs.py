@@ -88,12 +88,19 @@ class SearchConfig:
     """Search seed."""
     evaluations: int = 500
     """Networks that one proposal of evolution scores."""
+    max_params: float | None = None
+    """Budget: at most so many million parameters, in the network that one would train."""
+    max_flops: float | None = None
+    """Budget: at most so many million multiply-adds, in that network on one image."""
     device: str = "auto"
     """cpu, cuda, or auto: a GPU if there is one."""
     training: SupernetTraining = SupernetTraining()
 
     def __post_init__(self) -> None:
         _check_least(self, {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1})
+        for name in ("max_params", "max_flops"):
+            if (limit := getattr(self, name)) is not None and not limit > 0:
+                raise UserError(f"{name} must be a number of millions above 0, got {limit}")
         if self.device not in DEVICES:
             raise UserError(f"unknown device {self.device!r}; choose from {', '.join(DEVICES)}")
 

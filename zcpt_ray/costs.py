@@ -1,15 +1,24 @@
 """What an architecture costs, parameters and multiply-adds, and what the cheapest way to finish a partly decided one costs."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.data import ImageSet, draw_minibatch
+from zcpt_ray.errors import UserError
 from zcpt_ray.layers import Layer
 from zcpt_ray.proxies.base import running_layers
 from zcpt_ray.proxies.flops import multiply_adds
-from zcpt_ray.spaces import Space
+from zcpt_ray.registry import lookup
+from zcpt_ray.spaces import SPACES, Space
+
+MILLION = 1e6
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,14 @@ class Cost:
 
     params: int
     flops: int
+
+    def share_of(self, config: SearchConfig) -> float:
+        """Of the budget of `config`, the part used up, by what is scarcer; more than 1 is too much. 0 without a budget."""
+        limits = ((self.params, config.max_params), (self.flops, config.max_flops))
+        return max((used / (limit * MILLION) for used, limit in limits if limit is not None), default=0.0)
+
+    def __str__(self) -> str:
+        return f"{self.params / MILLION:.3f} M parameters and {self.flops / MILLION:.1f} M multiply-adds"
 
 
 class Costs:
@@ -62,6 +79,41 @@ class Costs:
                     for position, op in enumerate(ops):
                         found[index][position] += sum(counts[module] for module in op.modules())
         return found
+
+
+BudgetShare = Callable[[PartialArch], float]
+"""Of the budget, the part that the cheapest way to finish an architecture uses up; more than 1 is too much."""
+
+
+def unlimited(arch: PartialArch) -> float:
+    """The share where there is no budget."""
+    return 0.0
+
+
+def search_costs(config: SearchConfig, images: ImageSet) -> Costs:
+    """What the architectures of a search cost on images of that size."""
+    shape = draw_minibatch(images, 1, seed=0).images.shape[1:]
+    return Costs(lookup(SPACES, config.space, "space"), images.num_classes, tuple(shape))
+
+
+def budget_share(config: SearchConfig, images: ImageSet) -> BudgetShare:
+    """How much of the budget of `config` is used up.
+
+    Raises:
+        UserError: nothing in the space fits.
+    """
+    if config.max_params is None and config.max_flops is None:
+        return unlimited
+    costs = search_costs(config, images)
+    least = costs.least(PartialArch.all_open(costs.space.edges))
+    if least.share_of(config) > 1:
+        raise UserError(f"nothing in {config.space!r} fits the budget: the smallest network has {least}")
+    return lambda arch: costs.least(arch).share_of(config)
+
+
+def first_within(choices: Sequence[T], share: Callable[[T], float]) -> T:
+    """The first choice within the budget; the one that exceeds it least where two budgets leave none."""
+    return next((choice for choice in choices if share(choice) <= 1), None) or min(choices, key=share)
 
 
 def _total(costs: list[list[int]]) -> int:

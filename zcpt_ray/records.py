@@ -58,12 +58,17 @@ class Validation:
 
 @dataclass(frozen=True)
 class ScoredCandidate:
-    """A distinct proposed architecture; `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0."""
+    """A distinct proposed architecture; `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0.
+
+    `params` and `flops` (multiply-adds on one image) are those of the network that one would train.
+    """
 
     arch: str
     score: float
     times_proposed: int
     first_proposal: int
+    params: int
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -178,10 +183,13 @@ class RunStore:
         archs = {proposal.arch for proposal in self.proposals.values()}
         return [validation for validation in self.validations.values() if validation.arch in archs]
 
-    def result(self, wall: float, combine: Callable[[Sequence[tuple[float, ...]]], list[float]]) -> SearchResult:
+    def result(
+        self, wall: float, combine: Callable[[Sequence[tuple[float, ...]]], list[float]], cost: Callable[[str], tuple[int, int]]
+    ) -> SearchResult:
         """Rank the candidates by score, then by how often they were proposed, then by who came first.
 
-        `combine` turns what was measured of all of them on one minibatch into their scores on it (`Proxy.combine`).
+        `combine` turns what was measured of all of them on one minibatch into their scores on it (`Proxy.combine`); `cost` gives
+        the parameters and multiply-adds of one.
         """
         assert not self.missing_proposals()
         assert not self.missing_slices()
@@ -195,7 +203,7 @@ class RunStore:
         for values_of in measured.values():
             for arch, score in zip(times, combine([values_of[arch] for arch in times]), strict=True):
                 scores[arch].append(score)
-        candidates = [ScoredCandidate(arch, math.fsum(scores[arch]), times[arch], first[arch]) for arch in times]
+        candidates = [ScoredCandidate(arch, math.fsum(scores[arch]), times[arch], first[arch], *cost(arch)) for arch in times]
         candidates.sort(key=lambda c: (-c.score, -c.times_proposed, c.first_proposal))
         op_scores = sum(proposal.num_evaluations for proposal in self.proposals.values())
         seconds = {

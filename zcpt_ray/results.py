@@ -28,6 +28,23 @@ def candidate_table(result: SearchResult) -> pd.DataFrame:
     )
 
 
+def pareto_table(result: SearchResult) -> pd.DataFrame:
+    """One row per candidate, fewest parameters first; `best for its size` where none of at most so many scores more.
+
+    The same for multiply-adds. Parameters and multiply-adds are in millions, of the network that one would train.
+    """
+    table = pd.DataFrame(
+        [
+            {"architecture": c.arch, "score": c.score, "params [M]": c.params / 1e6, "FLOPs [M]": c.flops / 1e6}
+            for c in sorted(result.candidates, key=lambda c: (c.params, c.flops, -c.score))
+        ]
+    )
+    for size in ("params [M]", "FLOPs [M]"):
+        best_up_to = [table["score"][table[size] <= limit].max() for limit in table[size]]
+        table[f"best for its {size.split()[0]}"] = table["score"] >= best_up_to
+    return table
+
+
 def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
     """One row per dataset: test error, rank, params and FLOPs of one architecture."""
     return pd.DataFrame(

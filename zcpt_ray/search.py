@@ -1,5 +1,6 @@
 """Algorithm 1 of the paper as pure functions, and a local loop over them."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.baselines import METHODS, Found, Method, Proposing
 from zcpt_ray.benchmarks import READINGS, require_benchmark
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.costs import BudgetShare, Cost, Costs, budget_share, first_within, search_costs, unlimited
 from zcpt_ray.data import DATASETS, Batch, Dataset, ImageSet, draw_minibatch, halves, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.oracles import Oracle
@@ -46,16 +48,19 @@ def resolve(config: SearchConfig) -> Components:
     """Look up every name of `config`.
 
     Raises:
-        UserError: an unknown name; the message lists the known ones.
+        UserError: an unknown name; the message lists the known ones. A method that keeps no budget was given one.
     """
     scoring = lookup(SCORINGS, config.scoring, "scoring")
+    method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
+    if method and not method.budgeted and (config.max_params, config.max_flops) != (None, None):
+        raise UserError(f"method {method.name!r} keeps no budget: leave out --max-params and --max-flops")
     return Components(
         lookup(SPACES, config.space, "space"),
         lookup(DATASETS, config.dataset, "dataset"),
         lookup(PROXIES, scoring.proxy or config.proxy, "proxy"),
         scoring,
         lookup(ORDERS, config.order, "order"),
-        lookup({DISCRETIZE: None, **METHODS}, config.method, "method"),
+        method,
     )
 
 
@@ -82,6 +87,7 @@ def load_data(config: SearchConfig, spread: Spread = spread_locally) -> SearchDa
     images, held_out = halves(parts.dataset)
     if config.batch_size > len(images):
         raise UserError(f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half")
+    budget_share(config, images)  # raises if nothing fits
     if values is None:
         values = network_values(config, images, spread)
     return SearchData(images, held_out if parts.scoring.needs == "trained supernet" else None, values)
@@ -137,8 +143,9 @@ def _run_method(config: SearchConfig, parts: Components, method: Method, data: S
         supernet, batch = supernet_and_batch()
         return measure_archs(parts.proxy, supernet, archs, batch, alone)
 
-    random = generator(config.seed, "proposal", index, "method")
-    return method.propose(Proposing(config, parts.space, parts.proxy, random, measure, lambda: supernet_and_batch()[0].op_params()))
+    random, share = generator(config.seed, "proposal", index, "method"), budget_share(config, data.images)
+    op_params = lambda: supernet_and_batch()[0].op_params()  # noqa: E731
+    return method.propose(Proposing(config, parts.space, parts.proxy, random, measure, op_params, share))
 
 
 def _discretize(config: SearchConfig, parts: Components, data: SearchData, index: int) -> Found:
@@ -147,13 +154,13 @@ def _discretize(config: SearchConfig, parts: Components, data: SearchData, index
     The supernet's weights are those of the search seed; order and minibatches are drawn for this index.
     """
     scorer = OpScorer(config, data, parts)
-    arch = PartialArch.all_open(parts.space.edges)
+    arch, share = PartialArch.all_open(parts.space.edges), budget_share(config, data.images)
     decisions: list[Decision] = []
     evaluations = 0
     for step, visits in enumerate(_steps(config, parts, index)):
         scores = scorer.step(arch, derive_seed(config.seed, "proposal", index, "minibatch", step))
         for visit in visits:
-            edge, decision = _decide(arch, visit, scores, step)
+            edge, decision = _decide(arch, visit, scores, step, share)
             arch = arch.discretize(edge, decision.kept)
             decisions.append(decision)
         evaluations += scores.num_evaluations
@@ -232,12 +239,17 @@ class StepScores:
         self.num_evaluations += len(pairs)
         return {edge: self.scores[edge] for edge in edges}
 
-    def best(self, edge: int) -> tuple[str, ...]:
-        """The ops that `edge` keeps: those with the best scores, of equals the one with more parameters, then the later one."""
+    def best(self, edge: int, arch: PartialArch, share: BudgetShare = unlimited) -> tuple[str, ...]:
+        """The ops that `edge` keeps: those with the best scores, of equals the one with more parameters, then the later one.
+
+        With a budget, the best with which `arch`, what the supernet has become by now, can still be finished within it.
+        """
         candidates, params = self.arch.edges[edge].candidates, self.op_params[edge]
         scores = self([edge])[edge]
         order = sorted(range(len(candidates)), key=lambda i: (scores[i], params[i], i), reverse=True)
-        return tuple(candidates[i] for i in order[: self.arch.edges[edge].keep])
+        keep = self.arch.edges[edge].keep
+        choices = [tuple(candidates[i] for i in kept) for kept in itertools.combinations(order, keep)]
+        return first_within(choices, lambda kept: share(arch.discretize(edge, kept)))
 
 
 def _judge(proxy: Proxy, supernet: Supernet, batch: Batch, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
@@ -251,14 +263,14 @@ def _judge(proxy: Proxy, supernet: Supernet, batch: Batch, archs: Sequence[Parti
     return scores
 
 
-def _decide(arch: PartialArch, visit: Visit, scores: StepScores, step: int) -> tuple[int, Decision]:
+def _decide(arch: PartialArch, visit: Visit, scores: StepScores, step: int, share: BudgetShare) -> tuple[int, Decision]:
     """Run an order up to its next decision."""
     wanted = next(visit)
     while isinstance(wanted, tuple):
         wanted = visit.send(scores(wanted))
     edge = arch.edges[wanted]
     by_op = dict(zip(edge.candidates, scores([wanted])[wanted], strict=True))
-    return wanted, Decision(step, edge.name, scores.best(wanted), by_op)
+    return wanted, Decision(step, edge.name, scores.best(wanted, arch, share), by_op)
 
 
 def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: range) -> Validation:
@@ -279,9 +291,19 @@ def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: ran
     return Validation(arch, measures, time.perf_counter() - started)
 
 
-def select(store: RunStore, wall: float) -> SearchResult:
+def select(store: RunStore, costs: Costs, wall: float) -> SearchResult:
     """The ranked candidates of a run that is complete; `wall` are the seconds that its last call took."""
-    return store.result(wall, resolve(store.config).proxy.combine)
+    parts = resolve(store.config)
+
+    def cost(arch: str) -> tuple[int, int]:
+        found = costs.of(parts.space.decode(arch))
+        return found.params, found.flops
+
+    result = store.result(wall, parts.proxy.combine, cost)
+    fitting = tuple(c for c in result.candidates if Cost(c.params, c.flops).share_of(store.config) <= 1)
+    if not fitting:
+        raise UserError(f"none of the {len(result.candidates)} candidates fits both budgets; more --num-proposals may find one")
+    return replace(result, best=fitting[0], candidates=fitting)
 
 
 def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[Progress], None] = lambda _: None) -> SearchResult:
@@ -300,4 +322,4 @@ def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[
     for arch, minibatches in store.missing_slices():
         store.add_validation(validate(config, data, arch, minibatches))
         report(store.progress())
-    return select(store, time.perf_counter() - started)
+    return select(store, search_costs(config, data.images), time.perf_counter() - started)

@@ -134,7 +134,7 @@ def score_run(shared: Shared, run: StudyRun) -> pd.DataFrame:
     for iteration, decided in enumerate(order if run.progressive else order[:1]):
         step = scorer.step(arch, derive_seed(config.seed, "study", "minibatch", iteration))
         tables.append(_scores_table(run.function, scorer, arch, step(arch.open_edges), values).assign(iteration=iteration))
-        arch = arch.discretize(decided, step.best(decided))
+        arch = arch.discretize(decided, step.best(decided, arch))
         if run.progressive:
             scorer.decided(arch)
     return pd.concat(tables).assign(space=config.space, dataset=config.dataset, seed=config.seed)
