@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"arch", "files", "registry", "seeding", "published"},
-    {"configs", "data", "ops"},
+    {"arch", "files", "registry", "seeding", "published", "nasbench101"},
+    {"configs", "data", "ops", "benchmark_tables"},
     {"darts_ops"},
     {"layers", "records", "benchmarks"},
     {"supernet", "cells", "results", "plots"},

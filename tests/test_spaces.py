@@ -47,6 +47,35 @@ def test_near_misses_are_refused(text: str) -> None:
         SPACES["nasbench201"].decode(text)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_archs_of_nasbench1shot1_round_trip(number: int) -> None:
+    """Nine edges a cell, whatever is chosen; an order of what is kept is not part of an architecture."""
+    space = SPACES[f"nasbench1shot1-{number}"]
+    assert space.num_archs == {1: 14_580, 2: 29_160, 3: 1_312_200}[number]
+    assert sum(edge.keep for edge in space.edges if not edge.averaged) == 9
+    for index in range(0, space.num_archs, space.num_archs // 200):
+        arch = space.arch(index)
+        assert space.decode(space.encode(arch)) == arch
+        turned = ArchSpec(space.name, tuple(ops[::-1] for ops in arch.kept))
+        assert space.encode(turned) == space.encode(arch)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "maxpool3x3(0)|maxpool3x3(0,1)|maxpool3x3(0,1)|maxpool3x3(0,1)|output(0,5)",
+        "maxpool3x3(0)|maxpool3x3(0,1)|maxpool3x3(0,1)|maxpool3x3(0,1)|output(1,0)",
+        "maxpool3x3(0)|maxpool3x3(0,1)|maxpool3x3(0,1)|maxpool3x3(0)|output(0,1)",
+        "maxpool3x3(0)|maxpool3x3(0,1)|maxpool3x3(0,1)|output(0,1)",
+        "maxpool5x5(0)|maxpool3x3(0,1)|maxpool3x3(0,1)|maxpool3x3(0,1)|output(0,1)",
+    ],
+)
+def test_near_misses_of_a_cell_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a nasbench1shot1-1 architecture: ") as error:
+        SPACES["nasbench1shot1-1"].decode(text)
+    assert "\n" not in str(error.value)
+
+
 def count(net: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 

@@ -16,6 +16,7 @@ from zcpt_ray.ops import OPS, CandidateOp, ReLUConvBN
 from zcpt_ray.proxies import PROXIES, score_archs
 from zcpt_ray.spaces import SPACES, Space
 from zcpt_ray.spaces.darts import DARTS_SPACES, Darts, everywhere
+from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
 from zcpt_ray.spaces.toy_chain import ToyChain
 from zcpt_ray.supernet import MaskedSupernet, Supernet, initialize
@@ -25,6 +26,7 @@ SMALL: dict[str, Space] = {
     "toy-chain": ToyChain(3, channels=4),
     "darts": Darts("darts", everywhere(*DARTS_SPACES[0].edges[0].candidates), share=1 / 8, channels=2, num_cells=3),
     "darts-s4": Darts("darts-s4", everywhere("noise", "none", "sep_conv_3x3"), channels=2, num_cells=3),
+    "nasbench1shot1": NASBench1Shot1(1, channels=4, cells_per_stack=1),
 }
 
 
@@ -85,12 +87,59 @@ def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch, batch: Bat
     assert score_archs(PROXIES["nwot"], net, [arch], batch) == pytest.approx(whole, rel=1e-5)
 
 
-def test_a_network_has_the_weights_of_its_supernet() -> None:
-    space = SMALL["nasbench201"]
-    text = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+NETWORKS = {
+    "nasbench201": "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|",
+    "nasbench1shot1": "conv3x3-bn-relu(0)|maxpool3x3(0,1)|conv1x1-bn-relu(1,2)|conv1x1-bn-relu(0,2)|output(0,3)",
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_has_the_weights_of_its_supernet(name: str) -> None:
+    space, text = SMALL[name], NETWORKS[name]
     supernet, network = space.supernet(10, seed=3), space.network(space.decode(text), 10, seed=3)
     shared = supernet.state_dict()
     assert all(torch.equal(tensor, shared[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_network_is_its_supernet_discretized(batch: Batch) -> None:
+    space = SMALL["nasbench1shot1"]
+    spec = space.decode(NETWORKS["nasbench1shot1"])
+    supernet, network = space.supernet(10, seed=3).eval(), space.network(spec, 10, seed=3).eval()
+    arch = PartialArch.all_open(space.edges)
+    for index in arch.open_edges:
+        arch = arch.discretize(index, spec.kept[index])
+    torch.testing.assert_close(MaskedSupernet(supernet, arch)(batch.images), network(batch.images))
+
+
+def test_blocks_that_lead_nowhere_do_not_run(batch: Batch) -> None:
+    """The output reads the input and block 3; nothing reads block 4, so its op is no part of the network."""
+    space, nwot = SMALL["nasbench1shot1"], PROXIES["nwot"]
+    texts = [NETWORKS["nasbench1shot1"].replace("conv1x1-bn-relu(0,2)", f"{op}(0,2)") for op in ("maxpool3x3", "conv3x3-bn-relu")]
+    nets = [space.network(space.decode(text), 10, seed=3) for text in texts]
+    wholes = [PartialArch(net.edges, tuple(edge.candidates for edge in net.edges)) for net in nets]
+    assert len({score_archs(nwot, net, [whole], batch)[0] for net, whole in zip(nets, wholes, strict=True)}) == 1
+    supernet, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
+    closed = arch.discretize(8, ("0", "3"))
+    assert supernet.key(closed.perturb(3, "maxpool3x3")) == supernet.key(closed)
+    assert supernet.key(arch.perturb(3, "maxpool3x3")) != supernet.key(arch)
+
+
+def test_a_cell_may_lose_every_path(batch: Batch) -> None:
+    space, nwot = SMALL["nasbench1shot1"], PROXIES["nwot"]
+    net, arch = space.supernet(10, 0).eval(), PartialArch.all_open(space.edges)
+    everything = [(index, op) for index in arch.open_edges for op in space.edges[index].candidates]
+    inputs = [(index, op) for index, op in everything if not space.edges[index].averaged]
+    for pairs in (
+        everything,
+        inputs,
+        [pair for pair in everything if pair not in inputs],
+        [pair for pair in inputs if pair[1] == "0"],
+    ):
+        bare = arch
+        for pair in pairs:
+            bare = bare.perturb(*pair)
+        assert MaskedSupernet(net, bare)(batch.images).shape == (12, 10)
+        assert score_archs(nwot, net, [bare], batch) == pytest.approx(nwot.measure(MaskedSupernet(net, bare), batch), rel=1e-5)
 
 
 def test_initialize_draws_by_seed_and_leaves_torch_alone() -> None:
