@@ -3,8 +3,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from zcpt_ray.benchmark_tables import TABLES
 from zcpt_ray.benchmarks import TabularBenchmark, load_benchmark
 from zcpt_ray.errors import UserError
+from zcpt_ray.spaces import SPACES
 
 ROWS = {
     "arch": ["a", "b", "c"],
@@ -25,8 +27,9 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_query_is_the_mean_over_the_known_seeds(table: Path) -> None:
     found = TabularBenchmark.load(table).query("a")
-    assert found["cifar10"] == {"error": 8.0, "error_per_seed": [9.0, 7.0], "rank": 1, "params": 1, "flops": 1}
-    assert found["cifar100"] == {"error": 30.0, "error_per_seed": [], "rank": 3, "params": 1, "flops": 1}
+    costs = {"validation_error": None, "params": 1, "flops": 1}
+    assert found["cifar10"] == {"error": 8.0, "error_per_seed": [9.0, 7.0], "rank": 1, **costs}
+    assert found["cifar100"] == {"error": 30.0, "error_per_seed": [], "rank": 3, **costs}
     assert TabularBenchmark.load(table).query("b")["cifar10"]["error_per_seed"] == [8.0]
 
 
@@ -47,6 +50,9 @@ def test_bad_tables(table: Path) -> None:
     pd.DataFrame(ROWS).drop(columns="flops_cifar10").to_parquet(table)
     with pytest.raises(UserError, match="lacks the columns flops_cifar10"):
         TabularBenchmark.load(table)
+    pd.DataFrame(ROWS | {"cifar10_test": ["x", "y", "z"]}).to_parquet(table)
+    with pytest.raises(UserError, match=r"has no numbers in cifar10_test$"):
+        TabularBenchmark.load(table)
     for spoiled in ({"arch": ["a", "b", "b"]}, {"params_cifar100": [1, None, 2]}):
         pd.DataFrame(ROWS | spoiled).to_parquet(table)
         with pytest.raises(UserError, match="needs each architecture once, with a value in"):
@@ -54,6 +60,78 @@ def test_bad_tables(table: Path) -> None:
     table.write_bytes(table.read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot read"):
         TabularBenchmark.load(table)
+
+
+def test_a_table_of_one_data_set(table: Path) -> None:
+    macro = {"arch": ["00000000", "00000001"], "params": [5, 6], "flops": [7, 8], "mean_acc": [80.0, 90.0]}
+    pd.DataFrame(macro | {f"test_acc_seed{seed}": [79.0 + seed, 89.0 + seed] for seed in range(3)}).to_parquet(table)
+    benchmark = TabularBenchmark.load(table, TABLES["nasbench-macro"])
+    entry = {"error": 20.0, "error_per_seed": [21.0, 20.0, 19.0], "validation_error": None, "rank": 2, "params": 5, "flops": 7}
+    assert benchmark.datasets == ("cifar10",)
+    assert benchmark.query("00000000") == {"cifar10": entry}
+    assert benchmark.knows("cifar10")
+    assert not benchmark.knows("cifar100")
+    with pytest.raises(UserError, match=r"no test accuracy on 'cifar100'; it has cifar10$"):
+        benchmark.accuracies("cifar100", "test accuracy")
+
+
+CELL = "conv3x3-bn-relu(0)|maxpool3x3(0,1)|conv1x1-bn-relu(0,1)|conv1x1-bn-relu(1,2)|output(1,2)"
+MATRIX = "[[0,1,1,0,0,0,0],[0,0,1,0,0,0,1],[0,0,0,0,0,0,1],[0,0,0,0,0,0,0],[0,0,0,0,0,0,0],[0,0,0,0,0,0,0],[0,0,0,0,0,0,0]]"
+ONESHOT = TABLES["nasbench1shot1-1"]
+
+
+@pytest.fixture
+def cells(table: Path) -> dict[str, list[object]]:
+    """The table of a cell that two rows hold in different order, and of a cell without errors. Unused nodes have an op too."""
+    other = MATRIX.replace("[0,1,1,0,", "[0,1,0,1,").replace("[0,0,1,0,0,0,1]", "[0,0,0,1,0,0,1]")
+    other = other.replace("[0,0,0,0,0,0,1],[0,0,0,0,0,0,0]", "[0,0,0,0,0,0,0],[0,0,0,0,0,0,1]")
+    rows = {"matrix": [MATRIX, other, MATRIX], **{f"node{n}": ["conv1x1-bn-relu"] * 3 for n in range(1, 6)}}
+    rows |= {
+        "node1": ["conv3x3-bn-relu", "conv3x3-bn-relu", "conv1x1-bn-relu"],
+        "node2": ["maxpool3x3", "conv1x1-bn-relu", "maxpool3x3"],
+    }
+    rows |= {"node3": ["conv1x1-bn-relu", "maxpool3x3", "conv1x1-bn-relu"]}
+    rows |= {f"val{run}": [0.01 * run, 0.01 * run, None] for run in (1, 2, 3)}
+    return rows | {f"test{run}": [0.05 + 0.01 * run, 0.05 + 0.01 * run, None] for run in (1, 2, 3)}
+
+
+def test_a_partial_table_finds_a_cell_by_its_graph(table: Path, cells: dict[str, list[object]]) -> None:
+    pd.DataFrame(cells).to_parquet(table)
+    benchmark = TabularBenchmark.load(table, ONESHOT)
+    unknown = CELL.replace("output(1,2)", "output(0,1)")
+    (entry,) = benchmark.query(CELL).values()
+    assert (len(benchmark.table), entry["rank"], entry["params"], entry["flops"]) == (1, 1, None, None)
+    assert (entry["error"], entry["validation_error"]) == (pytest.approx(7), pytest.approx(2))
+    assert entry["error_per_seed"] == pytest.approx([6, 7, 8])
+    assert benchmark.query(unknown) == {}
+    assert benchmark.count_known([CELL, unknown]) == 1
+    assert not benchmark.knows("cifar10")
+    with pytest.raises(UserError, match="lists only a part of its space"):
+        benchmark.accuracies("cifar10", "test accuracy")
+
+
+@pytest.mark.parametrize("matrix", ["nonsense(", "[[0, 1]]", "7"])
+def test_a_partial_table_of_something_else_is_refused(matrix: str, table: Path, cells: dict[str, list[object]]) -> None:
+    pd.DataFrame(cells | {"matrix": [matrix] * 3}).to_parquet(table)
+    with pytest.raises(UserError, match="is no benchmark table") as error:
+        TabularBenchmark.load(table, ONESHOT)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("number", "size", "known"), [(1, 2127, 12_636), (2, 3258, 12_393)])
+def test_coverage_of_nasbench1shot1(number: int, size: int, known: int) -> None:
+    """86.7 % of space 1 and 42.5 % of space 2."""
+    space, benchmark = SPACES[f"nasbench1shot1-{number}"], load_benchmark(f"nasbench1shot1-{number}")
+    assert len(benchmark.table) == size
+    assert benchmark.count_known(space.encode(space.arch(index)) for index in range(space.num_archs)) == known
+
+
+@pytest.mark.data
+def test_the_best_of_nasbench_macro() -> None:
+    benchmark = load_benchmark("nasbench-macro")
+    found = benchmark.query(benchmark.test_accuracy("cifar10").idxmax())["cifar10"]
+    assert (round(found["error"], 2), found["rank"], len(found["error_per_seed"])) == (6.87, 1, 3)
 
 
 @pytest.mark.data

@@ -13,6 +13,7 @@ def result(seed: int, errors: list[float], order: str = "random", dataset: str =
     entry = {
         "error": sum(errors) / max(len(errors), 1),
         "error_per_seed": errors,
+        "validation_error": 4.5,
         "rank": 3,
         "params": 1_500_000,
         "flops": 2_000_000,
@@ -28,7 +29,14 @@ def test_tables_of_one_search() -> None:
     unscored = dataclasses.replace(one, config=dataclasses.replace(one.config, num_validations=0))
     assert candidate_table(unscored)["score"].to_list() == ["-"]
     row = benchmark_table(one.benchmark).to_dict("records")[0]
-    assert row == {"dataset": "cifar10", "test error [%]": "6.00", "rank": 3, "params [M]": "1.500", "FLOPs [M]": "2.0"}
+    assert row == {
+        "dataset": "cifar10",
+        "test error [%]": "6.00",
+        "validation error [%]": "4.50",
+        "rank": 3,
+        "params [M]": "1.500",
+        "FLOPs [M]": "2.0",
+    }
     assert terminal_table(candidate_table(one), "t").row_count == 1
 
 
@@ -63,6 +71,22 @@ def test_means_of_a_benchmark_are_no_training_seeds() -> None:
 def test_without_a_benchmark_a_comparison_has_no_errors() -> None:
     table = comparison_table({"x": [dataclasses.replace(result(0, [5.0]), benchmark=None)]})
     assert "cifar10" not in table
+
+
+def test_a_partial_benchmark_reports_its_coverage() -> None:
+    """Two of three picks are known, and of the 1 + 1 + 2 distinct candidates of the searches three."""
+    entry = {"error": 6.0, "error_per_seed": [5.0, 7.0], "validation_error": None, "rank": 3, "params": None, "flops": None}
+    first = dataclasses.replace(result(0, [5.0]), benchmark={"cifar10": entry}, num_known=1)
+    more = (*first.candidates, dataclasses.replace(first.best, arch="b"))
+    miss = dataclasses.replace(first, benchmark={}, candidates=more)
+    assert list(benchmark_table(first.benchmark)) == ["dataset", "test error [%]", "rank"]
+    (row,) = comparison_table({"x": [first, first, miss]}).to_dict("records")
+    assert (row["cifar10"], row["picks known"], row["candidates known"]) == ("6.00±1.00", "2/3", "3/4")
+    (row,) = comparison_table({"x": [dataclasses.replace(miss, num_known=0)]}).to_dict("records")
+    assert (row["picks known"], row["candidates known"]) == ("0/1", "0/2")
+    both = comparison_table({"x": [result(0, [5.0])], "y": [first]}).to_dict("records")
+    assert [row["cifar100"] for row in both] == ["30.00±0.00", "-"]
+    assert "picks known" not in both[0]
 
 
 def test_numbers_are_readable() -> None:

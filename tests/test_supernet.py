@@ -128,7 +128,7 @@ def test_a_cell_may_lose_every_path(batch: Batch) -> None:
     space, nwot = SMALL["nasbench1shot1"], PROXIES["nwot"]
     net, arch = space.supernet(10, 0).eval(), PartialArch.all_open(space.edges)
     everything = [(index, op) for index in arch.open_edges for op in space.edges[index].candidates]
-    inputs = [(index, op) for index, op in everything if not space.edges[index].averaged]
+    inputs = [(index, op) for index, op in everything if space.edges[index].share == 1]
     for pairs in (
         everything,
         inputs,

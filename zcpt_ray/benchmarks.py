@@ -1,5 +1,6 @@
 """Tabular benchmarks: what the trained networks of a space are worth."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from zcpt_ray.benchmark_tables import NASBENCH201, NASBENCH201_DATASETS, TABLES, TableFormat
 from zcpt_ray.data import data_directory
 from zcpt_ray.errors import UserError
 
-DATASETS = ("cifar10", "cifar100", "imagenet16_120")
-"""As the columns of a table spell them."""
+DATASETS = NASBENCH201_DATASETS
+"""As the columns of NAS-Bench-201's table spell them."""
 
 
 READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
@@ -21,37 +23,51 @@ READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
 
 @dataclass(frozen=True)
 class TabularBenchmark:
-    """A table with one row per architecture.
+    """A table with one row per architecture, indexed by its name in the table (`format.key` of its encoding).
 
-    Columns: `arch`; per dataset D `D_test`, the mean test accuracy in percent; optionally `D_test_seed0`, `_seed1`, `_seed2`, the
-    accuracy of each training seed (NAS-Bench-201: 777, 888, 999), null where not trained; `params_D` and `flops_D`.
+    Columns: per dataset D `D_test`, the mean test accuracy in percent; optionally `D_test_seed0`, `_seed1`, `_seed2`, the
+    accuracy of each training seed (NAS-Bench-201: 777, 888, 999), null where not trained; `D_valid`; `params_D` and `flops_D`.
     """
 
     table: pd.DataFrame
+    format: TableFormat = NASBENCH201
 
     @classmethod
-    def load(cls, path: Path) -> "TabularBenchmark":
+    def load(cls, path: Path, form: TableFormat = NASBENCH201) -> "TabularBenchmark":
         """Read a parquet table.
 
         Raises:
-            UserError: the file is truncated or lacks columns.
+            UserError: the file is truncated, lacks columns, or holds something else in them.
         """
         try:
-            table = pd.read_parquet(path)
+            raw = pd.read_parquet(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"cannot read {path}: {error}") from error
-        needed = ["arch", *(f"{column}_{d}" for d in DATASETS for column in ("params", "flops")), *(f"{d}_test" for d in DATASETS)]
-        missing = [column for column in needed if column not in table]
+        missing = [column for column in form.columns if column not in raw]
         if missing:
             raise UserError(f"{path} is no benchmark table: it lacks the columns {', '.join(missing)}")
+        try:
+            table = form.normalized(raw)
+        except (ValueError, TypeError, SyntaxError, IndexError) as error:
+            raise UserError(f"{path} is no benchmark table: {error}") from error
+        needed = [str(column) for column in table if str(column).startswith(("params_", "flops_")) or str(column).endswith("_test")]
+        texts = [column for column in needed if not pd.api.types.is_numeric_dtype(table[column])]
+        if texts:
+            raise UserError(f"{path} is no benchmark table: it has no numbers in {', '.join(texts)}")
+        needed = ["arch", *needed]
         if table["arch"].duplicated().any() or table[needed].isna().any(axis=None):
             raise UserError(f"{path} is no benchmark table: it needs each architecture once, with a value in {', '.join(needed)}")
-        return cls(table.set_index("arch"))
+        return cls(table.set_index("arch"), form)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets that the table has test accuracies on, as its columns spell them."""
+        return tuple(str(column).removesuffix("_test") for column in self.table if str(column).endswith("_test"))
 
     def test_accuracy(self, dataset: str) -> pd.Series:
         """Mean test accuracy [%] of every architecture: over the training seeds where the table has them.
 
-        For CIFAR-10 that mean is the benchmark release which the paper used; `cifar10_test` is a later one.
+        For CIFAR-10 on NAS-Bench-201 that mean is the benchmark release which the paper used; `cifar10_test` is a later one.
         """
         seeds = self.seed_columns(dataset)
         return self.table[seeds].mean(axis=1).fillna(self.table[f"{dataset}_test"])
@@ -61,20 +77,21 @@ class TabularBenchmark:
         return [str(column) for column in self.table if str(column).startswith(f"{dataset}_test_seed")]
 
     def knows(self, dataset: str) -> bool:
-        """Whether the table has accuracies on a data set."""
-        return dataset.replace("-", "_") in DATASETS
+        """Whether the table has the accuracies of the whole space on a data set."""
+        return self.format.complete and dataset.replace("-", "_") in self.datasets
 
     def accuracies(self, dataset: str, reading: str) -> pd.Series:
         """Accuracy [%] of every architecture on `dataset` in one of the `READINGS`.
 
         Raises:
-            UserError: the table has none on that data set.
+            UserError: the table has none on that data set, or does not have the whole space.
         """
         name = dataset.replace("-", "_")
+        if not self.format.complete:
+            raise UserError(f"{self.format.file} lists only a part of its space: there is no {reading} of every architecture")
         columns = {"test accuracy": f"{name}_test", "best test accuracy": f"{name}_test", "validation accuracy": f"{name}_valid"}
         if columns[reading] not in self.table:
-            have = ", ".join(d for d in DATASETS if f"{d}_test" in self.table)
-            raise UserError(f"the benchmark table has no {reading} on {dataset!r}; it has {have}")
+            raise UserError(f"the benchmark table has no {reading} on {dataset!r}; it has {', '.join(self.datasets)}")
         if reading == "best test accuracy" and self.seed_columns(name):
             return self.table[self.seed_columns(name)].max(axis=1).fillna(self.table[f"{name}_test"])
         accuracies = self.test_accuracy(name) if reading == "test accuracy" else self.table[columns[reading]]
@@ -82,36 +99,44 @@ class TabularBenchmark:
             raise UserError(f"the benchmark table has no {reading} on {dataset!r} for {accuracies.isna().sum()} architectures")
         return accuracies
 
+    def count_known(self, archs: Iterable[str]) -> int:
+        """How many of these encoded architectures the table has."""
+        return sum(self.format.key(arch) in self.table.index for arch in archs)
+
     def query(self, arch: str) -> dict[str, Any]:
-        """Per dataset the test `error` [%] (mean), `error_per_seed`, `rank` (1 is best, ties share the better rank), params, FLOPs.
+        """What the table knows of an encoded architecture, per dataset; nothing if it is not in a table that is not complete.
+
+        Test `error` [%] (mean), `error_per_seed`, `validation_error` of the same networks, `rank` among all in the table (1 is
+        best, ties share the better rank), params and FLOPs; None for what the table does not say.
 
         Raises:
-            UserError: the table has no such architecture.
+            UserError: the table is complete and has no such architecture.
         """
-        if arch not in self.table.index:
+        key = self.format.key(arch)
+        if key in self.table.index:
+            row: dict[str, Any] = {str(column): value for column, value in self.table.loc[key].items()}
+            return {dataset: self._entry(dataset, key, row) for dataset in self.datasets}
+        if self.format.complete:
             raise UserError(f"the benchmark table of {len(self.table)} architectures does not know {arch!r}")
-        row: dict[str, Any] = {str(column): value for column, value in self.table.loc[arch].items()}
-        found = {}
-        for dataset in DATASETS:
-            accuracy = self.test_accuracy(dataset)
-            seeds = [row[column] for column in self.seed_columns(dataset)]
-            found[dataset] = {
-                "error": 100 - float(accuracy[arch]),
-                "error_per_seed": [100 - float(value) for value in seeds if not pd.isna(value)],
-                "rank": 1 + int((accuracy > accuracy[arch]).sum()),
-                "params": int(row[f"params_{dataset}"]),
-                "flops": int(row[f"flops_{dataset}"]),
-            }
-        return found
+        return {}
 
-
-TABLES = {"nasbench201": "tables/nasbench201.parquet"}
-"""Per search space its table, below the data directory."""
+    def _entry(self, dataset: str, key: str, row: dict[str, Any]) -> dict[str, Any]:
+        accuracy = self.test_accuracy(dataset)
+        seeds = [row[column] for column in self.seed_columns(dataset)]
+        params, flops = row.get(f"params_{dataset}"), row.get(f"flops_{dataset}")
+        return {
+            "error": 100 - float(accuracy[key]),
+            "error_per_seed": [100 - float(value) for value in seeds if not pd.isna(value)],
+            "validation_error": 100 - float(row[f"{dataset}_valid"]) if self.format.validated else None,
+            "rank": 1 + int((accuracy > accuracy[key]).sum()),
+            "params": None if params is None else int(params),
+            "flops": None if flops is None else int(flops),
+        }
 
 
 def table_path(space: str) -> Path | None:
     """Where the table of a space is expected, or None if the space has no benchmark."""
-    return data_directory() / TABLES[space] if space in TABLES else None
+    return data_directory() / TABLES[space].file if space in TABLES else None
 
 
 def load_benchmark(space: str) -> TabularBenchmark | None:
@@ -121,7 +146,7 @@ def load_benchmark(space: str) -> TabularBenchmark | None:
         UserError: the table is there and unreadable.
     """
     path = table_path(space)
-    return _load_once(path) if path and path.exists() else None
+    return _load_once(path, TABLES[space]) if path and path.exists() else None
 
 
 def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
@@ -136,5 +161,5 @@ def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
 
 
 @cache
-def _load_once(path: Path) -> TabularBenchmark:
-    return TabularBenchmark.load(path)
+def _load_once(path: Path, form: TableFormat) -> TabularBenchmark:
+    return TabularBenchmark.load(path, form)

@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 
 from zcpt_ray.baselines import METHODS
+from zcpt_ray.benchmark_tables import TABLES
 from zcpt_ray.benchmarks import load_benchmark, table_path
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.data import DATASETS
@@ -191,7 +192,8 @@ def run(job: SearchJob, console: Console) -> SearchResult:
         result.save(directory)
         write_table(pareto_table(result), directory / "pareto")
     if benchmark:
-        result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch))
+        known = benchmark.count_known(candidate.arch for candidate in result.candidates)
+        result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch), num_known=known)
         result.save(directory)
     print_result(result, console)
     return result
@@ -205,14 +207,16 @@ def print_result(result: SearchResult, console: Console) -> None:
     console.print(f"Best: {result.best.arch}", highlight=False, soft_wrap=True)
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in result.seconds.items())
     console.print(f"{result.num_evaluations} proxy evaluations; {seconds}")
+    path = table_path(result.config.space)
     if result.benchmark:
         console.print(terminal_table(benchmark_table(result.benchmark), "The best candidate in the benchmark's table"))
-    elif path := table_path(result.config.space):
-        console.print(
-            f"No test errors: there is no {path}. Get NAS-Bench-201-v1_1-096897.pth (https://github.com/D-X-Y/NAS-Bench-201) "
-            "and run: python -m zcpt_ray.convert_nasbench201 FILE",
-            soft_wrap=True,
-        )
+    elif result.benchmark is not None:
+        console.print(f"Test errors of the best candidate: not in the partial table {path}", soft_wrap=True)
+    elif path:
+        console.print(f"No test errors: there is no {path}. {TABLES[result.config.space].remedy}".rstrip(), soft_wrap=True)
+    if path and not TABLES[result.config.space].complete and result.num_known is not None:
+        known = f"{result.num_known} of {len(result.candidates)} distinct candidates"
+        console.print(f"Coverage: the partial table knows {known}; ranks are within it")
 
 
 @contextmanager

@@ -75,7 +75,8 @@ class ScoredCandidate:
 class SearchResult:
     """The outcome: `candidates` best first. `seconds` are worker seconds per phase, and `wall` for the last call of the run.
 
-    `benchmark` is what a tabular benchmark knows of the best architecture, or None.
+    `benchmark` is what a tabular benchmark knows of the best architecture: empty if that is not in it, None without a table.
+    `num_known` is how many of the candidates are in it.
     """
 
     config: SearchConfig
@@ -85,6 +86,7 @@ class SearchResult:
     seconds: dict[str, float]
     benchmark: dict[str, Any] | None
     versions: dict[str, str]
+    num_known: int | None = None
 
     def save(self, directory: Path) -> None:
         """Write `result.json` and `candidates.parquet`."""

@@ -46,27 +46,33 @@ def pareto_table(result: SearchResult) -> pd.DataFrame:
 
 
 def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
-    """One row per dataset: test error, rank, params and FLOPs of one architecture."""
-    return pd.DataFrame(
-        [
-            {
-                "dataset": dataset,
-                "test error [%]": f"{entry['error']:.2f}",
-                "rank": entry["rank"],
-                "params [M]": f"{entry['params'] / 1e6:.3f}",
-                "FLOPs [M]": f"{entry['flops'] / 1e6:.1f}",
-            }
-            for dataset, entry in benchmark.items()
-        ]
-    )
+    """One row per dataset, with what is known of one architecture: test and validation error, rank, params and FLOPs."""
+    rows = [
+        {
+            "dataset": dataset,
+            "test error [%]": f"{entry['error']:.2f}",
+            "validation error [%]": _number(entry.get("validation_error"), 1, ".2f"),
+            "rank": entry["rank"],
+            "params [M]": _number(entry["params"], 1e6, ".3f"),
+            "FLOPs [M]": _number(entry["flops"], 1e6, ".1f"),
+        }
+        for dataset, entry in benchmark.items()
+    ]
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "-").any()]
+
+
+def _number(value: float | None, unit: float, style: str) -> str:
+    return "-" if value is None else format(value / unit, style)
 
 
 def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: bool = True) -> pd.DataFrame:
     """One row per named search, its results differing in their seed only: cost, and where there is a benchmark, test errors.
 
     `training seeds` says on which data sets the benchmark knows single ones of the networks found, and how many (`cifar10 1-3`);
-    on the others an error is the mean that it gives for a network. `paper`, where the paper has that space and data set and it is
-    wanted, is its CIFAR-10 error of the search of that name (N = 10, V = 100).
+    on the others an error is the mean that it gives for a network. Where a benchmark lacks some architecture, the errors are those
+    of the picks it knows, and the table says how many of the picks and of the distinct candidates these are. `paper`, where the
+    paper has that space and data set and it is wanted, is its CIFAR-10 error of the search of that name (N = 10, V = 100).
     """
     rows = []
     for name, results in named.items():
@@ -75,17 +81,17 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: 
         row: dict[str, Any] = {"search": name, "dataset": config.dataset, "N": config.num_proposals, "V": config.num_validations}
         row |= {"batch": config.batch_size, "seeds": len(results), "scores": evaluations // len(results)}
         row |= {"s per score": f"{seconds / evaluations:.3g}" if evaluations else "-"}
-        if all(result.benchmark for result in results):
-            row |= _errors(results)
+        if all(result.benchmark is not None for result in results):
+            row |= _errors(results) | _coverage(results)
         if beside_paper and paper_covers(config.space, config.dataset):
-            row |= paper_column(name)
+            row |= paper_column(name, config.space)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("-")
 
 
-def paper_column(search: str) -> dict[str, str]:
+def paper_column(search: str, space: str) -> dict[str, str]:
     """The paper's error of a search as a cell of the column `paper`."""
-    published = published_error(search)
+    published = published_error(search, space)
     return {"paper": mean_and_deviation(*published) if published else "-"}
 
 
@@ -112,13 +118,22 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
     known = [result.benchmark for result in group if result.benchmark]
     row, trained = {}, []
-    for dataset in known[0]:
+    for dataset in known[0] if known else ():
         counts = sorted({len(entry[dataset]["error_per_seed"]) for entry in known})
         if any(counts):
             trained.append(f"{dataset} {'-'.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))}")
         errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])
         row[dataset] = mean_and_deviation(errors.mean(), errors.std())
     return row | {"training seeds": ", ".join(trained) or "-"}
+
+
+def _coverage(group: Sequence[SearchResult]) -> dict[str, str]:
+    """How many of the best candidates, and of each search's distinct ones, the benchmark knows; nothing where it knows all."""
+    picks, candidates = sum(bool(result.benchmark) for result in group), sum(len(result.candidates) for result in group)
+    known = sum(len(result.candidates) if result.num_known is None else result.num_known for result in group)
+    if (picks, known) == (len(group), candidates):
+        return {}
+    return {"picks known": f"{picks}/{len(group)}", "candidates known": f"{known}/{candidates}"}
 
 
 def terminal_table(table: pd.DataFrame, title: str) -> Table:
