@@ -13,7 +13,7 @@ from zcpt_ray.cells import Cell
 from zcpt_ray.data import Batch
 from zcpt_ray.layers import Head, Stem
 from zcpt_ray.ops import OPS, CandidateOp, ReLUConvBN
-from zcpt_ray.proxies import PROXIES, score_archs
+from zcpt_ray.proxies import PROXIES, Proxy, score_archs
 from zcpt_ray.spaces import SPACES, Space
 from zcpt_ray.spaces.darts import DARTS_SPACES, Darts, everywhere
 from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
@@ -122,6 +122,13 @@ def test_blocks_that_lead_nowhere_do_not_run(batch: Batch) -> None:
     closed = arch.discretize(8, ("0", "3"))
     assert supernet.key(closed.perturb(3, "maxpool3x3")) == supernet.key(closed)
     assert supernet.key(arch.perturb(3, "maxpool3x3")) != supernet.key(arch)
+
+
+@pytest.mark.parametrize("proxy", PROXIES.values(), ids=lambda proxy: proxy.name)
+def test_every_proxy_takes_nasbench1shot1(proxy: Proxy, batch: Batch) -> None:
+    space = SMALL["nasbench1shot1"]
+    arch = PartialArch.all_open(space.edges).perturb(0, "conv3x3-bn-relu")
+    assert np.isfinite(proxy.measure(MaskedSupernet(space.supernet(10, 0), arch), batch)).all()
 
 
 def test_a_cell_may_lose_every_path(batch: Batch) -> None:
