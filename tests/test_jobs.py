@@ -1,5 +1,6 @@
 """The jobs that compare searches and study scorings, end to end on something small."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from zcpt_ray import benchmarks
 from zcpt_ray.cli import NAMES
 from zcpt_ray.spaces.nasbench201 import OPS
+from zcpt_ray.nasbench101 import CellGraph, read_cell
 
 JOBS = Path(__file__).parent.parent / "jobs"
 SMALL = ("--local", "--smoke", "--space", "toy-chain-2", "--out", "out")
@@ -101,6 +103,27 @@ def test_a_missing_table_is_noticed_before_images_are_read(
         call(monkeypatch, job, "--local", "--out", "out", *flags)
     assert ended.value.code == 2
     assert "needs the benchmark table of 'nasbench201', which is not there" in capsys.readouterr().err
+
+
+def test_a_partial_table_says_what_it_knows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A search on 1Shot1 ends in words where the table does not have its cell, and in errors where it has."""
+    flags = ("--local", "--smoke", "--num-proposals", "1", "--num-validations", "0", "--out", "out")
+    call(monkeypatch, "nb1shot1_search", *flags)
+    path = Path("data/tables/nasbench1shot1_space1.parquet")
+    assert f"No test errors: there is no {path.absolute()}." in capsys.readouterr().out
+    cell = json.loads(Path("out/result.json").read_text())["best"]["arch"]
+    path.parent.mkdir(parents=True)
+    for arch, ends in ((cell, "knows 1 of 1"), ("maxpool3x3(0)|output(1)", "knows 0 of 1")):
+        graph = CellGraph.from_parents(*read_cell(arch)).pruned()
+        row = {f"node{node}": op for node, op in enumerate((*graph.ops, *["maxpool3x3"] * 5)[:5], start=1)}
+        row |= {f"{kind}{run}": 0.06 for kind in ("val", "test") for run in (1, 2, 3)}
+        pd.DataFrame([row | {"matrix": str(graph.matrix())}]).to_parquet(path)
+        benchmarks._load_once.cache_clear()
+        call(monkeypatch, "nb1shot1_search", *flags)
+        printed = capsys.readouterr().out
+        assert ends in printed
+        assert ("6.00" in printed) == (arch == cell)
+    assert f"not in the partial table {path.absolute()}" in printed
 
 
 @pytest.mark.parametrize(

@@ -74,4 +74,4 @@ class Comparison:
         for dataset in DATASETS:
             drawn = naswot_draws(scores, 100 - benchmark.accuracies(dataset, "test accuracy"), draws=draws)
             row[dataset] = mean_and_deviation(drawn.mean(), drawn.std())
-        return row | (paper_column(label) if self.beside_paper and paper_covers(config.space, config.dataset) else {})
+        return row | (paper_column(label, config.space) if self.beside_paper and paper_covers(config.space, config.dataset) else {})
