@@ -42,6 +42,10 @@ def test_a_search_ends_in_a_table_and_files(monkeypatch: pytest.MonkeyPatch, cap
     assert sorted(path.name for path in Path("run").iterdir()) == [
         "candidates.parquet",
         "config.json",
+        "pareto.csv",
+        "pareto.md",
+        "pareto.parquet",
+        "pareto.tex",
         "proposals",
         "result.json",
         "validations",

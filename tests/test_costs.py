@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
+import torch
 
 from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.baselines import random_arch
 from zcpt_ray.benchmarks import load_benchmark
 from zcpt_ray.costs import Cost, Costs
+from zcpt_ray.data import Batch
+from zcpt_ray.proxies.params import params
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.darts import Darts, everywhere
+from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.toy_chain import ToyChain
 
 IMAGE = (3, 32, 32)
@@ -34,6 +38,20 @@ def test_a_network_of_darts_costs_what_its_evaluation_network_has() -> None:
         arch = random_arch(space, random)
         network = space.trained_form(space.single_path(arch), 10)
         assert costs.of(arch).params == network.num_parameters()
+
+
+def test_of_a_cell_of_nasbench1shot1_only_what_leads_to_the_output_costs() -> None:
+    """By hand: blocks 2 and 4 lead nowhere, so what they are is free; block 1 reads the cell's input by a projection."""
+    space = NASBench1Shot1(1, channels=4, cells_per_stack=1)
+    costs = Costs(space, 10, IMAGE)
+    text = "{}(0)|conv3x3-bn-relu(0,1)|maxpool3x3(0,1)|conv3x3-bn-relu(0,1)|output(1,3)"
+    small, large = (costs.of(space.decode(text.format(f"conv{k}x{k}-bn-relu"))).params for k in (1, 3))
+    assert large - small == (9 - 1) * (4 * 4 + 8 * 8 + 16 * 16)
+    other = text.replace("conv3x3-bn-relu", "conv1x1-bn-relu").format("conv1x1-bn-relu")
+    assert costs.of(space.decode(other)).params == small
+    arch = space.decode(other)
+    batch = Batch(torch.zeros(2, *IMAGE), torch.zeros(2, dtype=torch.int64))
+    assert params(space.network(arch, 10, seed=0), batch) == small
 
 
 def test_the_cheapest_way_to_finish() -> None:

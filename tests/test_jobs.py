@@ -10,8 +10,8 @@ import pytest
 
 from zcpt_ray import benchmarks
 from zcpt_ray.cli import NAMES
-from zcpt_ray.spaces.nasbench201 import OPS
 from zcpt_ray.nasbench101 import CellGraph, read_cell
+from zcpt_ray.spaces.nasbench201 import OPS
 
 JOBS = Path(__file__).parent.parent / "jobs"
 SMALL = ("--local", "--smoke", "--space", "toy-chain-2", "--out", "out")

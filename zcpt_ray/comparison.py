@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 
 from zcpt_ray.baselines import named_search, naswot_draws, search_label
-from zcpt_ray.benchmarks import DATASETS, require_benchmark
+from zcpt_ray.benchmarks import require_benchmark
 from zcpt_ray.cli import Cluster, SearchJob, run
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.published import paper_covers
@@ -71,7 +71,7 @@ class Comparison:
         benchmark, label = require_benchmark(config.space, NASWOT_FLAG), f"naswot {config.proxy}"
         scores = pd.Series(load_data(config, self.cluster.spread(config)).values)
         row = {"search": label, "dataset": config.dataset, "N": "1000", "V": "1", "batch": str(config.batch_size)}
-        for dataset in DATASETS:
+        for dataset in benchmark.datasets:
             drawn = naswot_draws(scores, 100 - benchmark.accuracies(dataset, "test accuracy"), draws=draws)
             row[dataset] = mean_and_deviation(drawn.mean(), drawn.std())
         return row | (paper_column(label, config.space) if self.beside_paper and paper_covers(config.space, config.dataset) else {})

@@ -77,7 +77,7 @@ class Costs:
             if isinstance(layer, Layer):
                 for index, ops in layer.candidate_ops().items():
                     for position, op in enumerate(ops):
-                        found[index][position] += sum(counts[module] for module in op.modules())
+                        found[index][position] += sum(counts.get(module, 0) for module in op.modules())
         return found
 
 

@@ -14,20 +14,20 @@ A block from which nothing leads to the output does not run, as the benchmark pr
 its ReLUs count.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.arch import ArchSpec, Edge, PartialArch
 from zcpt_ray.cells import MixedOp, add_up
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, relu_code
+from zcpt_ray.layers import EdgeWeights, Folded, GlobalPool, Layer, ReluCode, relu_code
 from zcpt_ray.nasbench101 import OPS as OP_NAMES
 from zcpt_ray.nasbench101 import read_cell, write_cell
-from zcpt_ray.ops import CandidateOp, fold_bn
+from zcpt_ray.ops import CandidateOp, Zero, fold_bn
 from zcpt_ray.spaces.base import Space, Stage
 from zcpt_ray.supernet import Supernet
 
@@ -112,7 +112,11 @@ class BlockCell(Layer):
         return self._wired(x, weights, lambda node: self.projections[node](x), mix)
 
     def candidate_ops(self) -> dict[int, list[CandidateOp]]:
-        return {index: mixed.ops for (index, _), mixed in zip(self.wiring.ops, self.blocks, strict=True)}
+        """Ops of blocks, and for what reads the cell's input the projection; other nodes are read as they are."""
+        ops = {index: mixed.ops for (index, _), mixed in zip(self.wiring.ops, self.blocks, strict=True)}
+        for node, (index, edge) in enumerate(self.wiring.inputs, start=1):
+            ops[index] = [self.projections[node] if source == "0" else Zero() for source in edge.candidates]
+        return ops
 
     def key(self, weights: EdgeWeights) -> Hashable:
         """The weights of what runs."""
@@ -122,8 +126,10 @@ class BlockCell(Layer):
 
     def folding(self) -> Callable[[EdgeWeights], Folded]:
         """Batch norms fold into convs, and all projections of the input into one. The ops' weights too: relu(w z) = w relu(z)."""
-        projections = {node: fold_bn(op.conv, op.bn) for node, op in self.projections.items()}
-        folded = [[fold_bn(op.conv, op.bn) if isinstance(op, ConvBNReLU) else op for op in mixed.ops] for mixed in self.blocks]
+        projections = {node: fold_bn(op.conv.weight, op.bn) for node, op in self.projections.items()}
+        folded = [
+            [fold_bn(op.conv.weight, op.bn) if isinstance(op, ConvBNReLU) else op for op in mixed.ops] for mixed in self.blocks
+        ]
 
         def fold(weights: EdgeWeights) -> Folded:
             readers = [n for n in (*self.wiring.live_blocks(weights), self.output) if 0 in dict(self.wiring.sources(n, weights))]
@@ -177,6 +183,11 @@ class BlockCell(Layer):
         return joined + scaled(project(self.output), sources[0]) if 0 in sources else joined
 
 
+def _folded_op(op: CandidateOp) -> tuple[Tensor, Tensor] | CandidateOp:
+    """Kernel and bias of a convolution with its batch norm; another op as it is."""
+    return fold_bn(op.conv.weight, op.bn) if isinstance(op, ConvBNReLU) else op
+
+
 def scaled(x: Tensor, weight: float) -> Tensor:
     """`weight` (a number, or a tensor that is being trained) times `x`, for nothing where that is x."""
     return x if isinstance(weight, float) and weight == 1 else weight * x
@@ -199,18 +210,6 @@ class Downsample(Layer):
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
         return F.max_pool2d(x, 2, ceil_mode=True)
-
-
-class GlobalPool(Layer):
-    """[B, C, H, W] -> [B, C]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-
-    def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        out: Tensor = self.pool(x).flatten(1)
-        return out
 
 
 class NASBench1Shot1(Space):
@@ -263,9 +262,19 @@ class NASBench1Shot1(Space):
         example = write_cell([OP_NAMES[0]] * self.num_blocks, parents)
         raise UserError(f"not a {self.name} architecture: {text!r}; expected as in {example!r}, ops of {', '.join(OP_NAMES)}")
 
-    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+    def used(self, arch: ArchSpec) -> Iterator[tuple[int, str]]:
+        """Ops and inputs of blocks from which something leads to the output, and what that reads."""
+        wiring = self._wiring(self.edges)
+        for node in (*wiring.live_blocks(PartialArch(self.edges, arch.kept).edge_weights()), self.num_blocks + 1):
+            for index in (node - 1, self.num_blocks + node - 1) if node <= self.num_blocks else (self.num_blocks + node - 1,):
+                yield from ((index, op) for op in arch.kept[index])
+
+    def _wiring(self, edges: tuple[Edge, ...]) -> Wiring:
         indexed = tuple(enumerate(edges))
-        wiring = Wiring(indexed[: self.num_blocks], indexed[self.num_blocks :])
+        return Wiring(indexed[: self.num_blocks], indexed[self.num_blocks :])
+
+    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+        wiring = self._wiring(edges)
         layers: dict[str, Layer] = {"stem": ConvStem(self.image_channels, self.channels)}
         features = self.channels
         for stack in range(3):
