@@ -7,7 +7,7 @@ from zcpt_ray.cli import Cluster, open_console, require_some, start
 from zcpt_ray.configs import SearchConfig, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.search import resolve
-from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces import find_space
 from zcpt_ray.study import read_published_scores
 from zcpt_ray.study_report import PARTS, UNUSED, ZERO_COST, Part, Report, Study, report_initial
 
@@ -48,7 +48,7 @@ def main(options: Options) -> None:
         config, seeds, longest = replace(smoke(config), space="toy-chain-3"), seeds[:1], 2
     report = Report(options.out, open_console())
     if options.published:
-        report_initial(report, read_published_scores(options.published, SPACES[config.space]))
+        report_initial(report, read_published_scores(options.published, find_space(config.space)))
         return
     study = Study.of(config, options.functions, seeds, longest, options.cluster, report)
     for name, part in PARTS.items():

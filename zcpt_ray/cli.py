@@ -135,7 +135,13 @@ def start(
             given = getattr(options.config, field)
             if given != getattr(defaults.config, field):
                 raise UserError(f"{_flag(field)} {given} is not used here: {why}")
-        job(options)
+        job(dataclasses.replace(options, config=_located(options.config)))  # type: ignore[type-var]
+
+
+def _located(config: SearchConfig) -> SearchConfig:
+    """The same with whole paths, as workers may have another working directory."""
+    space, dataset = (str(Path(name).absolute()) if Path(name).exists() else name for name in (config.space, config.dataset))
+    return dataclasses.replace(config, space=space, dataset=dataset)
 
 
 def _flag(field: str) -> str:
@@ -177,7 +183,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
     """Run the search of `job`, or read its result if it has been finished before, and print the tables."""
     config = smoke(job.config) if job.smoke else job.config
     resolve(config)
-    directory = job.out or Path("runs") / f"{config.space}-{config.dataset}-{run_id(config)}"
+    directory = job.out or Path("runs") / f"{Path(config.space).stem}-{Path(config.dataset).name}-{run_id(config)}"
     store = RunStore(config, directory)
     benchmark = load_benchmark(config.space)
     if (directory / "result.json").exists():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -14,8 +15,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.layers import Layer
 from zcpt_ray.proxies.base import running_layers
 from zcpt_ray.proxies.flops import multiply_adds
-from zcpt_ray.registry import lookup
-from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.spaces import Space, find_space
 
 MILLION = 1e6
 T = TypeVar("T")
@@ -90,10 +90,23 @@ def unlimited(arch: PartialArch) -> float:
     return 0.0
 
 
-def search_costs(config: SearchConfig, images: ImageSet) -> Costs:
-    """What the architectures of a search cost on images of that size."""
-    shape = draw_minibatch(images, 1, seed=0).images.shape[1:]
-    return Costs(lookup(SPACES, config.space, "space"), images.num_classes, tuple(shape))
+@dataclass(frozen=True)
+class Sizes:
+    """What costs depend on of a data set: number of classes, and shape [C, H, W] of an image."""
+
+    num_classes: int
+    image_shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, images: ImageSet) -> "Sizes":
+        """Those of minibatches of `images`."""
+        return cls(images.num_classes, tuple(draw_minibatch(images, 1, seed=0).images.shape[1:]))
+
+
+@cache
+def search_costs(space: str, sizes: Sizes) -> Costs:
+    """What the architectures of a space cost."""
+    return Costs(find_space(space), sizes.num_classes, sizes.image_shape)
 
 
 def budget_share(config: SearchConfig, images: ImageSet) -> BudgetShare:
@@ -104,7 +117,7 @@ def budget_share(config: SearchConfig, images: ImageSet) -> BudgetShare:
     """
     if config.max_params is None and config.max_flops is None:
         return unlimited
-    costs = search_costs(config, images)
+    costs = search_costs(config.space, Sizes.of(images))
     least = costs.least(PartialArch.all_open(costs.space.edges))
     if least.share_of(config) > 1:
         raise UserError(f"nothing in {config.space!r} fits the budget: the smallest network has {least}")

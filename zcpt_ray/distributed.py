@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.costs import Costs, search_costs
+from zcpt_ray.costs import Sizes
 from zcpt_ray.errors import UserError
 from zcpt_ray.records import Progress, Proposal, RunStore, SearchResult, Validation
 from zcpt_ray.score_tables import Spread
@@ -148,9 +148,9 @@ class CandidatePool:
                 self.running[arch, minibatches.start] = asyncio.create_task(self._collect(data[0], arch, minibatches))
         return self.store.progress(sum(scores for index, scores in self.scores.items() if index not in self.store.proposals))
 
-    async def result(self, costs: Costs, wall: float) -> SearchResult:
+    async def result(self, sizes: Sizes, wall: float) -> SearchResult:
         """The ranked candidates, once all is done; `wall` is the driver's time in seconds."""
-        return search.select(self.store, costs, wall)
+        return search.select(self.store, sizes, wall)
 
     async def _collect(self, data: Any, arch: str, minibatches: range) -> None:
         self.store.add_validation(await _validate.options(**self.options).remote(self.config, data, arch, minibatches))
@@ -212,7 +212,7 @@ def run_search(
     options = task_options(config, resources or TaskResources())
     RunStore(config, directory)  # so that a directory of another run is refused here, before any work
     found = search.load_data(config, spread_over(options))
-    data, costs = ray.put(found), search_costs(config, found.images)
+    data, sizes = ray.put(found), Sizes.of(found.images)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # where the run directory is
     actor: Any = CandidatePool  # the decorator's type has no options()
     pool = actor.options(scheduling_strategy=here).remote(config, str(directory.absolute()), options)
@@ -234,7 +234,7 @@ def run_search(
                 progress = ray.get(pool.advance.remote([data]))
                 report(progress)
                 if progress.proposals_done == config.num_proposals and progress.validations_done == progress.validations_total:
-                    result: SearchResult = ray.get(pool.result.remote(costs, time.perf_counter() - started))
+                    result: SearchResult = ray.get(pool.result.remote(sizes, time.perf_counter() - started))
                     return result
         finally:
             if adding:  # whatever went wrong, proposals that are finished are kept

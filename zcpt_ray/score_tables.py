@@ -21,7 +21,7 @@ from zcpt_ray.files import whole_file
 from zcpt_ray.proxies import PROXIES, measure_archs
 from zcpt_ray.registry import lookup
 from zcpt_ray.seeding import derive_seed
-from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces import find_space
 
 log = logging.getLogger(__name__)
 LINE_SECONDS = 10
@@ -57,7 +57,7 @@ class ScoreTable:
     def __init__(self, key: TableKey) -> None:
         self.key = key
         self.proxy = lookup(PROXIES, key.proxy, "proxy")
-        space = lookup(SPACES, key.space, "space")
+        space = find_space(key.space)
         if space.num_archs > LARGEST:
             raise UserError(f"space {key.space!r} has {space.num_archs:.3g} networks; up to {LARGEST} can be scored all")
         self.num_archs = space.num_archs
@@ -101,7 +101,7 @@ def measure_slice(shared: tuple[TableKey, ImageSet, str], part: range) -> pd.Dat
     `shared` is the table's key, the images and the device asked for. Columns: `arch`, `measure0`, ...
     """
     key, data, device = shared
-    space, proxy = SPACES[key.space], PROXIES[key.proxy]
+    space, proxy = find_space(key.space), PROXIES[key.proxy]
     supernet = space.supernet(data.num_classes, derive_seed(key.seed, "supernet")).to(local_device(device))
     batch = draw_minibatch(data, key.batch_size, derive_seed(key.seed, "score table"), local_device(device))
     archs = [space.arch(index) for index in part]

@@ -12,7 +12,7 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.baselines import METHODS, Found, Method, Proposing
 from zcpt_ray.benchmarks import READINGS, require_benchmark
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.costs import BudgetShare, Cost, Costs, budget_share, first_within, search_costs, unlimited
+from zcpt_ray.costs import BudgetShare, Cost, Sizes, budget_share, first_within, search_costs, unlimited
 from zcpt_ray.data import DATASETS, Batch, Dataset, ImageSet, draw_minibatch, halves, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.oracles import Oracle
@@ -24,7 +24,7 @@ from zcpt_ray.score_count import ScoreCount, Scored
 from zcpt_ray.score_tables import Spread, TableKey, score_table, spread_locally
 from zcpt_ray.scoring import SCORINGS, Evidence, Scoring, by_edge
 from zcpt_ray.seeding import derive_seed, generator
-from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.spaces import Space, find_space
 from zcpt_ray.supernet import Supernet
 from zcpt_ray.supernet_training import SupernetTrainer
 
@@ -55,7 +55,7 @@ def resolve(config: SearchConfig) -> Components:
     if method and not method.budgeted and (config.max_params, config.max_flops) != (None, None):
         raise UserError(f"method {method.name!r} keeps no budget: leave out --max-params and --max-flops")
     return Components(
-        lookup(SPACES, config.space, "space"),
+        find_space(config.space),
         lookup(DATASETS, config.dataset, "dataset"),
         lookup(PROXIES, scoring.proxy or config.proxy, "proxy"),
         scoring,
@@ -170,7 +170,7 @@ def _discretize(config: SearchConfig, parts: Components, data: SearchData, index
 
 def untrained_supernet(config: SearchConfig, data: SearchData) -> Supernet:
     """The supernet with the weights of the search seed, on this process's device."""
-    space = lookup(SPACES, config.space, "space")
+    space = find_space(config.space)
     return space.supernet(data.images.num_classes, derive_seed(config.seed, "supernet")).to(local_device(config.device))
 
 
@@ -291,9 +291,9 @@ def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: ran
     return Validation(arch, measures, time.perf_counter() - started)
 
 
-def select(store: RunStore, costs: Costs, wall: float) -> SearchResult:
+def select(store: RunStore, sizes: Sizes, wall: float) -> SearchResult:
     """The ranked candidates of a run that is complete; `wall` are the seconds that its last call took."""
-    parts = resolve(store.config)
+    parts, costs = resolve(store.config), search_costs(store.config.space, sizes)
 
     def cost(arch: str) -> tuple[int, int]:
         found = costs.of(parts.space.decode(arch))
@@ -322,4 +322,4 @@ def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[
     for arch, minibatches in store.missing_slices():
         store.add_validation(validate(config, data, arch, minibatches))
         report(store.progress())
-    return select(store, search_costs(config, data.images), time.perf_counter() - started)
+    return select(store, Sizes.of(data.images), time.perf_counter() - started)

@@ -25,7 +25,7 @@ from zcpt_ray.score_tables import Spread, TableKey, spread_locally
 from zcpt_ray.scoring import SCORINGS, Evidence
 from zcpt_ray.search import OpScorer, SearchData, benchmark_values, load_data, network_values
 from zcpt_ray.seeding import derive_seed, generator
-from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.spaces import Space, find_space
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def picked_table(scores: pd.DataFrame, benchmark: TabularBenchmark | None, datas
     """Per function the architecture of its best ops at iteration 0 (table 1), and with a benchmark its test error [%] and rank."""
     rows = []
     for (name, function, seed), chosen in picks(scores).groupby(["space", "function", "seed"], sort=False):
-        space = SPACES[str(name)]
+        space = find_space(str(name))
         op_of = dict(zip(chosen["edge"], chosen["op"], strict=True))
         arch = space.encode(ArchSpec(space.name, tuple((op_of[edge.name],) for edge in space.edges)))
         row = {"function": function, "seed": seed, "architecture": arch}

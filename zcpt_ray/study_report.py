@@ -17,7 +17,7 @@ from zcpt_ray.results import readable, terminal_table, write_table
 from zcpt_ray.score_tables import Spread
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE
-from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces import find_space
 
 Part = Literal["initial", "progressive", "toy-chain", "final-ops"]
 ZERO_COST = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
@@ -96,7 +96,7 @@ def initial(this: Study) -> None:
 
 def report_initial(report: Report, scores: pd.DataFrame, oracles: Sequence[str] = ORACLES) -> None:
     """Correlations at iteration 0, what each function picks and what that is worth, and the scores themselves."""
-    space, dataset = SPACES[scores["space"].iloc[0]], scores["dataset"].iloc[0]
+    space, dataset = find_space(scores["space"].iloc[0]), scores["dataset"].iloc[0]
     beside_paper = (space.name, dataset) == ("nasbench201", "cifar10")
     correlations = {oracle: study.spearman_table(scores, oracle) for oracle in oracles}
     means = pd.DataFrame({o: table.groupby("function", sort=False)["spearman"].mean() for o, table in correlations.items()})
@@ -147,7 +147,7 @@ def toy_chain(this: Study) -> None:
 def final_ops(this: Study) -> None:
     """Which ops the proposed architectures hold, beside the best ten of the benchmark."""
     config, report = this.config, this.report
-    space, benchmark, archs = SPACES[config.space], load_benchmark(config.space), {}
+    space, benchmark, archs = find_space(config.space), load_benchmark(config.space), {}
     if benchmark and benchmark.knows(config.dataset):
         top = benchmark.accuracies(config.dataset, "test accuracy").nlargest(10).index
         archs["top 10 of the benchmark"] = [space.decode(str(arch)) for arch in top]

@@ -1,12 +1,16 @@
-"""The search spaces, by name. A new one is a file here and a row below."""
+"""The search spaces, by name. A new one is a file here and a row below, or a file of a user's own."""
 
+from pathlib import Path
+
+from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.spaces.darts import DARTS_SPACES
 from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
+from zcpt_ray.spaces.own import load_space
 from zcpt_ray.spaces.toy_chain import ToyChain
 
-__all__ = ["SPACES", "Space"]
+__all__ = ["SPACES", "Space", "find_space"]
 
 SPACES: dict[str, Space] = {
     space.name: space
@@ -17,3 +21,16 @@ SPACES: dict[str, Space] = {
         *(ToyChain(length) for length in range(1, 9)),
     )
 }
+
+
+def find_space(name: str) -> Space:
+    """The space called `name`, or the one in a Python file of that name.
+
+    Raises:
+        UserError: no such space, or a file that does not hold one that keeps the contract.
+    """
+    if name not in SPACES and name.endswith(".py"):
+        return load_space(Path(name).absolute())
+    if name not in SPACES:
+        raise UserError(f"unknown space {name!r}; choose from {', '.join(SPACES)}, or give a Python file that holds one")
+    return SPACES[name]

@@ -1,0 +1,99 @@
+"""A user's own search space, from a Python file; and what every space has to keep to."""
+
+import importlib.util
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.errors import UserError
+from zcpt_ray.layers import Layer
+from zcpt_ray.spaces.base import Space
+
+VARIABLE = "SPACE"
+"""What a file calls its space."""
+
+
+@cache
+def load_space(path: Path) -> Space:
+    """The space that the Python file at `path` holds as `SPACE`; the file is run.
+
+    Raises:
+        UserError: no such file or variable, the file fails, or the space does not keep the contract.
+    """
+    if not path.is_file():
+        raise UserError(f"no space file {path}")
+    spec = importlib.util.spec_from_file_location(f"zcpt_ray_space_{path.stem}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        space = getattr(module, VARIABLE, None)
+    except Exception as error:  # it may do anything
+        raise UserError(f"cannot run the space file {path}: {error!r}") from error
+    if not isinstance(space, Space):
+        raise UserError(f"{path} must hold a zcpt_ray.spaces.Space as {VARIABLE}, has {type(space).__name__}")
+    space.name = str(path)
+    check_space(space)
+    return space
+
+
+def check_space(space: Space) -> None:
+    """See that a search can rely on the space, without computing anything.
+
+    Raises:
+        UserError: edges of equal names, an edge in no stage or in several, an op without a module, ops of one edge that give
+            different shapes, or a text form that is not read back; the message names the edge and the op.
+    """
+    names = [edge.name for edge in space.edges]
+    if len(set(names)) != len(names):
+        raise UserError(f"space {space.name!r}: edge {max(names, key=names.count)!r} is there more than once")
+    staged = sorted(edge for stage in space.stages for lane in stage for edge in lane)
+    for index, name in enumerate(names):
+        if staged.count(index) != 1:
+            raise UserError(f"space {space.name!r}: edge {name!r} must be in one lane of its stages, is in {staged.count(index)}")
+    _check_shapes(space)
+    first = ArchSpec(space.name, tuple(edge.candidates[: edge.keep] for edge in space.edges))
+    text = space.encode(first)
+    if space.encode(space.decode(text)) != text:
+        raise UserError(f"space {space.name!r}: {text!r} is read back as {space.encode(space.decode(text))!r}")
+
+
+def _check_shapes(space: Space) -> None:
+    """Run the supernet without memory, and compare what the ops of each edge give, layer by layer."""
+    edges: list[tuple[Edge, dict[str, list[int]]]] = []
+    with torch.device("meta"):
+        try:
+            net = space.build(space.edges, 10)
+        except Exception as error:  # it may do anything
+            raise UserError(f"space {space.name!r} cannot be built: {error!r}") from error
+        for layer in [module for module in net.modules() if isinstance(module, Layer)]:
+            for index, ops in layer.candidate_ops().items():
+                edge, shapes = space.edges[index], dict[str, list[int]]()
+                if len(ops) != len(edge.candidates):
+                    raise UserError(
+                        f"space {space.name!r}: edge {edge.name!r} has ops {edge.candidates}, its layer {len(ops)} of them"
+                    )
+                for name, op in zip(edge.candidates, ops, strict=True):
+                    op.register_forward_hook(partial(_note_shape, shapes, name))
+                edges.append((edge, shapes))
+        failure: Exception | None = None
+        try:
+            net(torch.empty(2, 3, 32, 32), PartialArch.all_open(space.edges).edge_weights())
+        except (RuntimeError, TypeError, ValueError) as error:
+            failure = error
+    for edge, shapes in edges:
+        for name, shape in shapes.items():
+            if shape != (expected := next(iter(shapes.values()))):
+                raise UserError(
+                    f"space {space.name!r}: on edge {edge.name!r} op {name!r} gives {shape}, op {next(iter(shapes))!r} {expected}"
+                )
+    if failure:
+        raise UserError(f"space {space.name!r} does not run: {failure}") from failure
+
+
+def _note_shape(shapes: dict[str, list[int]], name: str, module: object, inputs: object, output: object) -> None:
+    if isinstance(output, torch.Tensor):
+        shapes[name] = list(output.shape)
