@@ -208,6 +208,14 @@ def test_the_released_reading_counts_blocks_too(batch: Batch) -> None:
     assert released - text == pytest.approx(len(batch.images) * math.log(2))
 
 
+@pytest.mark.parametrize("name", ["nwot", "nwot-released", "synflow"])
+def test_relu6_is_a_relu(name: str, batch: Batch) -> None:
+    """Its codes count, and where all weights are positive its cap stops nothing."""
+    net = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 30 * 30, 10))
+    capped = nn.Sequential(*(nn.ReLU6() if isinstance(module, nn.ReLU) else module for module in net))
+    assert PROXIES[name].measure(capped, batch) == pytest.approx(PROXIES[name].measure(net, batch))
+
+
 def test_agreement_counts_equal_units() -> None:
     code = torch.rand(9, 333) > 0.5
     expected = (code[:, None] == code[None]).sum(-1)

@@ -11,7 +11,7 @@ from zcpt_ray import supernet as supernet_module
 from zcpt_ray.arch import Edge, PartialArch
 from zcpt_ray.cells import Cell
 from zcpt_ray.data import Batch
-from zcpt_ray.layers import Head, Stem
+from zcpt_ray.layers import Head, Layer, Stem
 from zcpt_ray.ops import OPS, CandidateOp, ReLUConvBN
 from zcpt_ray.proxies import PROXIES, Proxy, score_archs
 from zcpt_ray.spaces import SPACES, Space
@@ -82,7 +82,7 @@ def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch, batch: Bat
     space = SMALL["nasbench201"]
     net, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
     whole = score_archs(PROXIES["nwot"], net, [arch], batch)
-    monkeypatch.setattr(supernet_module, "LEAST_CHUNK", 1)
+    monkeypatch.setattr(Layer, "least_images", 1)
     monkeypatch.setitem(supernet_module.CHUNK_BYTES, "cpu", 5 * batch.images[0].nbytes)
     assert score_archs(PROXIES["nwot"], net, [arch], batch) == pytest.approx(whole, rel=1e-5)
 

@@ -1,9 +1,9 @@
 """The layers a supernet is a chain of: each as it is written, and folded for fast evaluation at fixed edge weights."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from zcpt_ray.ops import CandidateOp, ReLUConvBN, Zero, fold_bn
 
 EdgeWeights = tuple[tuple[float, ...], ...]
 """Per edge, per candidate op: `PartialArch.edge_weights`."""
+
+RELUS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
+"""What counts as a ReLU; ReLU6, which the paper's released code observes too, is no subclass of ReLU."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,25 @@ State = Tensor | tuple[Tensor, ...]
 Folded = Callable[[Any], tuple[Any, list[ReluCode]]]
 """A layer in eval mode for fixed edge weights: a `State` -> the next, and the codes seen on the way."""
 
+JointFolded = Callable[[Any], tuple[list[Any], list[tuple[ReluCode, tuple[int, ...]]]]]
+"""The same for several edge weights: a `State` -> the next for each, and codes with the positions of the weights that see them."""
+
 
 class Layer(nn.Module):
     """One link of a supernet's chain.
 
-    A new layer needs `forward` and, where it has candidate ops, `candidate_ops`; a `folding` of its own makes it faster.
+    A new layer needs `forward` and, where it has candidate ops, `candidate_ops`; a `folding` of its own makes it faster. One that
+    computes things once for several edge weights has a `joint_folding` and says so by `joint`: it is then asked for the outputs
+    of all at once, and they stay in memory together.
     `images_apart`: in eval mode what it makes of an image does not depend on the others, nor on its place among them.
     """
 
     images_apart = True
+    joint: ClassVar[bool] = False
+    widening: float = 1.0
+    """How many times larger than its input the layer's largest tensor is; about, as it only says how many images run at a time."""
+    least_images: ClassVar[int] = 16
+    """Images that run at a time at least: with fewer, torch does 1x1 convolutions on one thread a slower way."""
 
     def forward(self, x: Any, weights: EdgeWeights) -> Any:
         """A `State` -> the next, one op at a time."""
@@ -77,7 +90,7 @@ class Layer(nn.Module):
         def fold(weights: EdgeWeights) -> Folded:
             def run(x: State) -> tuple[State, list[ReluCode]]:
                 codes: list[ReluCode] = []
-                relus = [module for module in self.modules() if isinstance(module, nn.ReLU)]
+                relus = [module for module in self.modules() if isinstance(module, RELUS)]
                 blocks = [module for module in self.modules() if isinstance(module, ReLUConvBN)]
                 with (
                     watched_inputs(relus, lambda seen: codes.append(ReluCode(relu_code(seen), 1, 0))),
@@ -89,6 +102,21 @@ class Layer(nn.Module):
             return run
 
         return fold
+
+    def joint_folding(self) -> Callable[[Sequence[EdgeWeights]], JointFolded]:
+        """Several edge weights -> `folding` for each of them. By default, one after another."""
+        fold = self.folding()
+
+        def fold_all(weights: Sequence[EdgeWeights]) -> JointFolded:
+            folded = [fold(each) for each in weights]
+
+            def run(x: State) -> tuple[list[State], list[tuple[ReluCode, tuple[int, ...]]]]:
+                outputs, codes = zip(*(run_one(x) for run_one in folded), strict=True)
+                return list(outputs), [(code, (position,)) for position, seen in enumerate(codes) for code in seen]
+
+            return run
+
+        return fold_all
 
 
 class Stem(Layer):

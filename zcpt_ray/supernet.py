@@ -8,22 +8,19 @@ one), and what several architectures have in common up to some layer is computed
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge, PartialArch
-from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, eval_mode
+from zcpt_ray.layers import EdgeWeights, JointFolded, Layer, ReluCode, State, eval_mode
 from zcpt_ray.ops import Noise
 from zcpt_ray.seeding import derive_seed
 
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
-"""Bytes of a layer's input that are processed at a time: on a CPU what the caches hold, on a GPU what keeps it busy."""
-
-LEAST_CHUNK = 16
-"""Images that are processed at a time at least: with fewer, torch does 1x1 convolutions on one thread a slower way."""
+"""Bytes of a layer's largest tensor that are processed at a time: on a CPU what the caches hold, on a GPU what keeps it busy."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +77,19 @@ class Supernet(nn.Module):
     def relu_sites(self, archs: Sequence[PartialArch], images: Tensor) -> Iterator[ReluSite]:
         """Every tensor that ReLUs read, for each of `archs`, in eval mode (running statistics in BN) on `images` [B, 3, H, W].
 
-        The network itself is not changed. Memory: the layer inputs of one path through the tree of distinct prefixes.
+        The network itself is not changed. Memory: the layer inputs of one path through the tree of distinct prefixes,
+        and those of their siblings where a layer computes them together.
         """
         weights = [arch.edge_weights() for arch in archs]
         with eval_mode(self):
             with torch.no_grad():
-                foldings = [layer.folding() for layer in self.layers]
+                foldings = [layer.joint_folding() for layer in self.layers]
             x = (images.contiguous(memory_format=torch.channels_last),)
             yield from self._walk(foldings, tuple(range(len(archs))), weights, x)
 
     def _walk(
         self,
-        foldings: list[Callable[[EdgeWeights], Folded]],
+        foldings: list[Callable[[Sequence[EdgeWeights]], JointFolded]],
         archs: tuple[int, ...],
         weights: list[EdgeWeights],
         x: tuple[Tensor, ...],
@@ -100,14 +98,19 @@ class Supernet(nn.Module):
         if not foldings:
             return
         layer = self.layers[-len(foldings)]
-        groups = defaultdict(list)
+        groups: dict[Hashable, list[int]] = defaultdict(list)
         for index in archs:
             groups[layer.key(weights[index])].append(index)
-        for members in groups.values():
-            out, codes = _run_in_chunks(foldings[0](weights[members[0]]), x, layer.images_apart)
-            for code in codes:
-                yield ReluSite(code.code, code.relus, code.blocks, code.silent, tuple(members))
-            yield from self._walk(foldings[1:], tuple(members), weights, out)
+        variants = [tuple(members) for members in groups.values()]
+        for together in [variants] if layer.joint else [[members] for members in variants]:
+            folded = foldings[0]([weights[members[0]] for members in together])
+            outputs, codes = _run_in_chunks(folded, x, _images_at_a_time(layer, x))
+            for code, readers in codes:
+                shared = tuple(index for reader in readers for index in together[reader])
+                yield ReluSite(code.code, code.relus, code.blocks, code.silent, shared)
+            del codes
+            for members in together:
+                yield from self._walk(foldings[1:], members, weights, outputs.pop(0))
 
 
 def whole_weights(edges: Sequence[Edge]) -> EdgeWeights:
@@ -162,16 +165,28 @@ def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
     return net
 
 
+def _images_at_a_time(layer: Layer, x: tuple[Tensor, ...]) -> int:
+    if not layer.images_apart:
+        return len(x[0])
+    bytes_per_image = sum(tensor[0].nbytes for tensor in x) * layer.widening
+    return max(layer.least_images, int(CHUNK_BYTES[x[0].device.type] / bytes_per_image))
+
+
 @torch.no_grad()
-def _run_in_chunks(folded: Folded, x: tuple[Tensor, ...], images_apart: bool) -> tuple[tuple[Tensor, ...], list[ReluCode]]:
-    """A layer on a state, as a tuple, some images at a time where they are `images_apart`."""
-    size = max(LEAST_CHUNK, CHUNK_BYTES[x[0].device.type] // sum(tensor[0].nbytes for tensor in x)) if images_apart else len(x[0])
+def _run_in_chunks(
+    folded: JointFolded, x: tuple[Tensor, ...], size: int
+) -> tuple[list[tuple[Tensor, ...]], list[tuple[ReluCode, tuple[int, ...]]]]:
+    """A layer on a state, as a tuple, `size` images at a time: the next state of each variant, and the codes with their readers."""
     chunks = zip(*(torch.split(tensor, size) for tensor in x), strict=True)
     outputs, codes = zip(*(folded(chunk if len(chunk) > 1 else chunk[0]) for chunk in chunks), strict=True)
-    states = zip(*((output if isinstance(output, tuple) else (output,)) for output in outputs), strict=True)
-    joined = [ReluCode(torch.cat([c.code for c in parts]), *_counts(parts[0])) for parts in zip(*codes, strict=True)]
-    return tuple(torch.cat(parts) for parts in states), joined
+    return [_join_states(parts) for parts in zip(*outputs, strict=True)], [_join_codes(p) for p in zip(*codes, strict=True)]
 
 
-def _counts(code: ReluCode) -> tuple[int, int, int]:
-    return code.relus, code.blocks, code.silent
+def _join_states(parts: Sequence[State]) -> tuple[Tensor, ...]:
+    tuples = [part if isinstance(part, tuple) else (part,) for part in parts]
+    return tuple(torch.cat(tensors) if len(tensors) > 1 else tensors[0] for tensors in zip(*tuples, strict=True))
+
+
+def _join_codes(parts: Sequence[tuple[ReluCode, tuple[int, ...]]]) -> tuple[ReluCode, tuple[int, ...]]:
+    code, readers = parts[0]
+    return replace(code, code=torch.cat([part.code for part, _ in parts])) if len(parts) > 1 else code, readers

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.data import Batch
-from zcpt_ray.layers import ReluCode, eval_mode, relu_code, watched_inputs
+from zcpt_ray.layers import RELUS, ReluCode, eval_mode, relu_code, watched_inputs
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies.base import Measured, Proxy
 from zcpt_ray.supernet import Supernet
@@ -38,7 +38,7 @@ def log_determinant(kernel: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def relu_kernel(net: nn.Module, images: Tensor, observed: tuple[type[nn.Module], ...] = (nn.ReLU,)) -> np.ndarray:
+def relu_kernel(net: nn.Module, images: Tensor, observed: tuple[type[nn.Module], ...] = RELUS) -> np.ndarray:
     """K of `images` [B, ...], float64 [B, B], summed over the inputs of the `observed` modules, in the mode that `net` is in."""
     kernel = np.zeros((len(images), len(images)))
 
@@ -79,10 +79,10 @@ def _row(name: str, reads: Callable[[ReluCode], int], hooked: tuple[type[nn.Modu
     )
 
 
-NWOT = _row("nwot", lambda code: code.relus, (nn.ReLU,), "Mellor et al. 2021, eq. 11 of the paper")
+NWOT = _row("nwot", lambda code: code.relus, RELUS, "Mellor et al. 2021, eq. 11 of the paper")
 NWOT_RELEASED = _row(
     "nwot-released",
     lambda code: code.relus + code.blocks,
-    (nn.ReLU, ReLUConvBN),
+    (*RELUS, ReLUConvBN),
     "the paper's released code, which counts the input of each ReLU-conv-BN block beside its ReLU",
 )

@@ -1,6 +1,8 @@
 """synflow: how much flows through each weight when all are positive (Tanaka et al. 2020; eq. 10 of the paper)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ def synflow(net: nn.Module, batch: Batch) -> float:
     """log sum abs(dR/dtheta * theta), with R the sum of the outputs on one image of ones; -inf where nothing flows.
 
     Weights are replaced by their absolute values, batch norms by the identity, all in float64: the sum itself overflows float32
-    on deep networks. Of the minibatch only the image size counts.
+    on deep networks. ReLU6 is a ReLU here: at its cap nothing would flow. Of the minibatch only the image size counts.
     """
     tensors = {name: tensor.detach().double().abs() for name, tensor in net.named_parameters()}
     for name, module in net.named_modules():
@@ -27,11 +29,23 @@ def synflow(net: nn.Module, batch: Batch) -> float:
     for weight in weights:
         weight.requires_grad_()
     image = torch.ones_like(batch.images[:1], dtype=torch.float64)
-    with eval_mode(net):
+    with eval_mode(net), uncapped(net):
         flow = functional_call(net, tensors, image).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
     total = float(sum((gradient * weight).detach().abs().sum() for gradient, weight in zip(gradients, weights, strict=True)))
     return math.log(total) if total > 0 else -math.inf
+
+
+@contextmanager
+def uncapped(net: nn.Module) -> Iterator[None]:
+    """Inside, each ReLU6 of `net` is a ReLU."""
+    capped = [module for module in net.modules() if isinstance(module, nn.ReLU6)]
+    hooks = [module.register_forward_hook(lambda _, inputs, output: inputs[0].relu()) for module in capped]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 SYNFLOW = Proxy(

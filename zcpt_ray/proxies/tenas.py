@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.data import Batch
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import batch_statistics, relu_code, watched_inputs
+from zcpt_ray.layers import RELUS, batch_statistics, relu_code, watched_inputs
 from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, weights_of
 from zcpt_ray.seeding import derive_seed
 
@@ -55,7 +55,7 @@ def linear_regions(net: nn.Module, batch: Batch) -> float:
         raise UserError("tenas counts linear regions on the thin form of a network, which only the networks of a search space have")
     codes: list[Tensor] = []
     rows = []
-    relus = [module for module in thin.modules() if isinstance(module, nn.ReLU)]
+    relus = [module for module in thin.modules() if isinstance(module, RELUS)]
     with watched_inputs(relus, lambda x: codes.append(relu_code(x))), batch_statistics(thin), torch.no_grad():
         for part in range(REGION_BATCHES):
             random = torch.Generator().manual_seed(derive_seed(batch.seed, "linear regions", part))
