@@ -15,7 +15,7 @@ LEVELS = (
     {"darts_ops"},
     {"layers", "records", "benchmarks"},
     {"supernet", "cells", "results", "plots"},
-    {"darts_cell"},
+    {"darts_cell", "inverted_residual"},
     {"darts_network"},
     {"proxies", "spaces"},
     {"orders", "oracles", "score_count", "score_tables", "supernet_training", "costs"},

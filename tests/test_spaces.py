@@ -1,12 +1,15 @@
 import itertools
 
+import pandas as pd
 import pytest
 import torch
 
-from zcpt_ray.arch import ArchSpec
+from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.benchmarks import load_benchmark
-from zcpt_ray.data import Batch
+from zcpt_ray.data import Batch, data_directory
 from zcpt_ray.errors import UserError
+from zcpt_ray.layers import watched_inputs
+from zcpt_ray.proxies import PROXIES, measure_archs
 from zcpt_ray.spaces import SPACES, Space
 
 by_name = pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
@@ -85,6 +88,62 @@ def test_parameters_of_a_known_network() -> None:
     text = "|nor_conv_1x1~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|"
     space = SPACES["nasbench201"]
     assert count(space.network(space.decode(text), 10, seed=0)) == 372_346
+
+
+@pytest.mark.parametrize(("text", "params", "flops"), [("00000000", 387_882, 7_713_280), ("22222222", 2_932_586, 105_660_928)])
+def test_known_networks_of_nasbench_macro(text: str, params: int, flops: int, batch: Batch) -> None:
+    """The benchmark's FLOPs leave out the biases of the classifier."""
+    space = SPACES["nasbench-macro"]
+    network = space.network(space.decode(text), 10, seed=0)
+    assert count(network) == params
+    assert PROXIES["flops"].measure(network, batch) == (flops + 10,)
+
+
+@pytest.mark.data
+def test_parameters_and_flops_of_nasbench_macro(batch: Batch) -> None:
+    """Of a network from the supernet's ops, of which both are sums over what runs; of some, built on their own."""
+    space = SPACES["nasbench-macro"]
+    table = pd.read_parquet(data_directory() / "tables/nasbench_macro.parquet").sample(200, random_state=0)
+    archs = [PartialArch(space.edges, space.decode(text).kept) for text in table["arch"]]
+    supernet = space.supernet(10, seed=0)
+    for name, more in (("params", 0), ("flops", 10)):
+        assert [value for (value,) in measure_archs(PROXIES[name], supernet, archs, batch, alone=True)] == list(table[name] + more)
+    for text, params in list(zip(table["arch"], table["params"], strict=True))[::10]:
+        assert count(space.network(space.decode(text), 10, seed=0)) == params
+
+
+@pytest.mark.parametrize("text", ["0000000", "000000000", "00000003", "0000000²", ""])
+def test_other_digits_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a NAS-Bench-Macro architecture"):
+        SPACES["nasbench-macro"].decode(text)
+
+
+def test_mobilenet_skips_only_where_the_shape_stays() -> None:
+    space = SPACES["mobilenet"]
+    assert len(space.edges) == 21
+    assert [index for index, edge in enumerate(space.edges) if "skip" not in edge.candidates] == [0, 4, 8, 12, 16, 20]
+    first = space.encode(space.arch(0))
+    assert first.startswith("MB3_K3,skip,skip,skip,MB3_K3,")
+    with pytest.raises(UserError, match="layer0 has no op 'skip'; choose from MB3_K3, "):
+        space.decode("skip," + first.split(",", 1)[1])
+
+
+def test_mobilenet_takes_images_of_any_size() -> None:
+    """Stem 1/2, four stages that halve: 224 pixels end at 7."""
+    space, ends = SPACES["mobilenet"], []
+    network = space.network(space.arch(0), 10, seed=0).eval()
+    with watched_inputs([network.get_submodule("head")], lambda x: ends.append(tuple(x.shape))), torch.no_grad():
+        for size in (224, 65, 32):
+            assert network(torch.randn(1, 3, size, size)).shape == (1, 10)
+    assert ends == [(1, 432, 7, 7), (1, 432, 3, 3), (1, 432, 1, 1)]
+
+
+@pytest.mark.parametrize("name", ["nasbench-macro", "mobilenet"])
+def test_the_thin_form_offers_the_same_choices(name: str) -> None:
+    space = SPACES[name]
+    assert space.thin is not None
+    assert space.thin.edges == space.edges
+    assert space.thin.supernet(10, seed=0).eval()(torch.randn(2, 1, 3, 3)).shape == (2, 10)
 
 
 @pytest.mark.data

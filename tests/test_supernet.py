@@ -11,13 +11,16 @@ from zcpt_ray import supernet as supernet_module
 from zcpt_ray.arch import Edge, PartialArch
 from zcpt_ray.cells import Cell
 from zcpt_ray.data import Batch
+from zcpt_ray.inverted_residual import FoldedBlock, InvertedResidual
 from zcpt_ray.layers import Head, Layer, Stem
 from zcpt_ray.ops import OPS, CandidateOp, ReLUConvBN
 from zcpt_ray.proxies import PROXIES, Proxy, score_archs
 from zcpt_ray.spaces import SPACES, Space
 from zcpt_ray.spaces.darts import DARTS_SPACES, Darts, everywhere
+from zcpt_ray.spaces.mobilenet import MobileNet, Stage
 from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
+from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
 from zcpt_ray.spaces.toy_chain import ToyChain
 from zcpt_ray.supernet import MaskedSupernet, Supernet, initialize
 
@@ -27,6 +30,8 @@ SMALL: dict[str, Space] = {
     "darts": Darts("darts", everywhere(*DARTS_SPACES[0].edges[0].candidates), share=1 / 8, channels=2, num_cells=3),
     "darts-s4": Darts("darts-s4", everywhere("noise", "none", "sep_conv_3x3"), channels=2, num_cells=3),
     "nasbench1shot1": NASBench1Shot1(1, channels=4, cells_per_stack=1),
+    "nasbench-macro": NASBenchMacro(stem=4, widths=(4, 6, 8), head=8),
+    "mobilenet": MobileNet(stem=(4, 4), stages=(Stage(6, 2, 2), Stage(8, 2, 1)), head=8),
 }
 
 
@@ -78,13 +83,34 @@ def test_what_architectures_share_is_computed_once(monkeypatch: pytest.MonkeyPat
     assert len(calls) == 3 + 4 * 2
 
 
-def test_chunks_do_not_change_scores(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
-    space = SMALL["nasbench201"]
+def test_blocks_run_once_for_all_variants_of_their_layer(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+    """Of 8 layers the last is perturbed: stem and 8 layers run once, the head for each of 3 variants, no block twice."""
+    calls, blocks = [], []
+    run, folding = supernet_module._run_in_chunks, InvertedResidual.folding
+    monkeypatch.setattr(supernet_module, "_run_in_chunks", lambda *args: calls.append(1) or run(*args))
+
+    def counted(block: InvertedResidual) -> FoldedBlock:
+        folded = folding(block)
+        return lambda x: blocks.append(block) or folded(x)
+
+    monkeypatch.setattr(InvertedResidual, "folding", counted)
+    space = SMALL["nasbench-macro"]
+    arch = PartialArch.all_open(space.edges)
+    archs = [arch.perturb(7, op) for op in space.edges[7].candidates]
+    sites = list(space.supernet(10, 0).relu_sites(archs, batch.images))
+    assert len(calls) == 9 + 3
+    assert len(blocks) == len(set(blocks)) == 16
+    assert sorted({site.archs for site in sites}) == [(0,), (0, 1), (0, 1, 2), (0, 2), (1,), (2,)]
+
+
+@pytest.mark.parametrize("space", SMALL.values(), ids=SMALL)
+def test_chunks_do_not_change_scores(space: Space, monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
     net, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
-    whole = score_archs(PROXIES["nwot"], net, [arch], batch)
+    archs = [arch, *(arch.perturb(1, op) for op in space.edges[1].candidates)]
+    whole = score_archs(PROXIES["nwot"], net, archs, batch)
     monkeypatch.setattr(Layer, "least_images", 1)
     monkeypatch.setitem(supernet_module.CHUNK_BYTES, "cpu", 5 * batch.images[0].nbytes)
-    assert score_archs(PROXIES["nwot"], net, [arch], batch) == pytest.approx(whole, rel=1e-5)
+    assert score_archs(PROXIES["nwot"], net, archs, batch) == pytest.approx(whole, rel=1e-5)
 
 
 NETWORKS = {

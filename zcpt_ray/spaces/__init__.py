@@ -5,8 +5,10 @@ from pathlib import Path
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.spaces.darts import DARTS_SPACES
+from zcpt_ray.spaces.mobilenet import MobileNet
 from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
+from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
 from zcpt_ray.spaces.own import load_space
 from zcpt_ray.spaces.toy_chain import ToyChain
 
@@ -16,6 +18,8 @@ SPACES: dict[str, Space] = {
     space.name: space
     for space in (
         NASBench201(),
+        NASBenchMacro(),
+        MobileNet(),
         *DARTS_SPACES,
         *(NASBench1Shot1(number) for number in (1, 2, 3)),
         *(ToyChain(length) for length in range(1, 9)),
