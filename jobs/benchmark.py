@@ -1,14 +1,15 @@
 """How fast the engine is, beside a plain implementation of the released code's way, in one run.
 
 That way, in our own words: copy the network for every score, run every op and removed ones on zeros, leave autograd recording,
-multiply two float matrices for each ReLU and each ReLU-conv-BN block, take the log-determinant on the host.
+multiply two float matrices for each ReLU and each ReLU-conv-BN block, take the log-determinant on the host. In layer-wise spaces
+a removed op is left out altogether, and there are no such blocks.
 """
 
 import copy
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 import tyro
 from rich.console import Console
 
@@ -26,11 +28,15 @@ from zcpt_ray.cli import one_line_errors
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import Batch, draw_minibatch, local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.layers import RELUS
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, measure_archs, score_archs
 from zcpt_ray.results import terminal_table, write_table
 from zcpt_ray.search import load_data
+from zcpt_ray.spaces import Space
+from zcpt_ray.spaces.mobilenet import MobileNet, Stage
 from zcpt_ray.spaces.nasbench201 import OPS, NASBench201
+from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
 from zcpt_ray.supernet import MaskedSupernet, Supernet
 
 PROXY = PROXIES["nwot-released"]
@@ -53,7 +59,7 @@ def _reference_score(supernet: Supernet, arch: PartialArch, batch: Batch) -> flo
         kernel = kernel + (code @ code.T).cpu().numpy() + ((1 - code) @ (1 - code).T).cpu().numpy()
 
     for module in net.modules():
-        if isinstance(module, torch.nn.ReLU | ReLUConvBN):
+        if isinstance(module, (*RELUS, ReLUConvBN)):
             module.register_forward_pre_hook(observe)
     net(batch.images)
     return float(np.linalg.slogdet(kernel)[1])
@@ -97,13 +103,40 @@ def compare(supernet: Supernet, calls: Sequence[Sequence[PartialArch]], batch: B
     return seconds | {"ratio": seconds["reference"] / seconds["ours"]}
 
 
-def proposal_calls(space: NASBench201) -> list[list[PartialArch]]:
-    """The 30 perturbed supernets of a proposal that keeps the ops of `NETWORK`, edge by edge."""
+def proposal_calls(space: Space, kept: Sequence[tuple[str, ...]], order: Sequence[int] | None = None) -> list[list[PartialArch]]:
+    """The perturbed supernets of a proposal that decides for `kept`, edge by edge in an `order`."""
     arch, calls = PartialArch.all_open(space.edges), []
-    for edge, kept in enumerate(space.decode(NETWORK).kept):
+    for edge in order or range(len(kept)):
         calls.append(perturbed(arch, edge))
-        arch = arch.discretize(edge, kept)
+        arch = arch.discretize(edge, kept[edge])
     return calls
+
+
+def layerwise_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
+    """Proposals of the layer-wise spaces, which keep each edge's last op, in random order; and how a step grows there."""
+    macro_size, mobile_size, pixels, every = (4, 2, 32, 20) if options.smoke else (64, 8, 224, 7)
+    batch = _batch(options, macro_size)
+    macro = _compare_in_random_order(NASBenchMacro(), batch)
+    yield f"nasbench-macro: proposal of 24 scores, batch {macro_size}", macro
+    for layers, width in ((2, 32), (4, 32), (8, 32), (4, 16), (4, 64)):
+        part = MobileNet(stages=(Stage(width, layers, 1),))
+        yield f"step with {layers} layers of {width} channels at 16 px, batch {macro_size}", _compare_middle_step(part, batch)
+    drawn = _batch(options, mobile_size)
+    batch = Batch(F.interpolate(drawn.images, size=pixels), drawn.labels)
+    mobile = _compare_in_random_order(MobileNet(), batch, every)  # all steps would take the reference an hour on a CPU
+    yield f"mobilenet, {pixels} px: each {every}th of a proposal's 21 steps, batch {mobile_size}", mobile
+
+
+def _compare_in_random_order(space: Space, batch: Batch, every: int = 1) -> dict[str, float]:
+    order = np.random.default_rng(0).permutation(len(space.edges)).tolist()
+    calls = proposal_calls(space, [edge.candidates[-1:] for edge in space.edges], order)[::every]
+    return compare(space.supernet(10, seed=0).to(batch.images.device), calls, batch)
+
+
+def _compare_middle_step(space: Space, batch: Batch) -> dict[str, float]:
+    """The step of the middle layer."""
+    middle = perturbed(PartialArch.all_open(space.edges), len(space.edges) // 2)
+    return compare(space.supernet(10, seed=0).to(batch.images.device), [middle], batch)
 
 
 def perturbed(arch: PartialArch, edge: int = 0) -> list[PartialArch]:
@@ -206,7 +239,7 @@ def main(options: Options) -> None:
     supernet = space.supernet(10, seed=0).to(device)
     step = [perturbed(PartialArch.all_open(space.edges))]
     compare(supernet, step, _batch(options, 16))  # warm up
-    add(f"proposal of 30 scores, batch {size}", compare(supernet, proposal_calls(space), batch))
+    add(f"proposal of 30 scores, batch {size}", compare(supernet, proposal_calls(space, space.decode(NETWORK).kept), batch))
     kept = space.decode(NETWORK).kept
     network = space.network(space.decode(NETWORK), 10, seed=0).to(device)
     masked = compare(supernet, [[PartialArch(space.edges, kept)]] * 3, batch)
@@ -223,6 +256,8 @@ def main(options: Options) -> None:
     for networks_batch in (size // 4, size // 2):
         rate = rate_of_networks(options, networks_batch, 8 if options.smoke else 160)
         add(f"a network, many scored, batch {networks_batch}", rate)
+    for what, seconds in layerwise_rows(options):
+        add(what, seconds)
     console.print(terminal_table(pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours"))
     proxies = proxy_seconds(options, size // 4)
     write_table(proxies, options.out / "proxies")
