@@ -1,11 +1,12 @@
 """How fast the engine is, beside a plain implementation of the released code's way, in one run.
 
 That way, in our own words: copy the network for every score, run every op and removed ones on zeros, leave autograd recording,
-multiply two float matrices for each ReLU and each ReLU-conv-BN block, take the log-determinant on the host. In layer-wise spaces
-a removed op is left out altogether, and there are no such blocks.
+multiply two float matrices for each ReLU and each ReLU-conv-BN block, take the log-determinant on the host. On DARTS and in
+layer-wise spaces a removed op is left out altogether.
 """
 
 import copy
+import itertools
 import os
 import resource
 import time
@@ -33,7 +34,9 @@ from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, measure_archs, score_archs
 from zcpt_ray.results import terminal_table, write_table
 from zcpt_ray.search import load_data
-from zcpt_ray.spaces import Space
+from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.spaces.darts import OPS as OPS_OF_DARTS
+from zcpt_ray.spaces.darts import Darts, everywhere
 from zcpt_ray.spaces.mobilenet import MobileNet, Stage
 from zcpt_ray.spaces.nasbench201 import OPS, NASBench201
 from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
@@ -103,13 +106,37 @@ def compare(supernet: Supernet, calls: Sequence[Sequence[PartialArch]], batch: B
     return seconds | {"ratio": seconds["reference"] / seconds["ours"]}
 
 
-def proposal_calls(space: Space, kept: Sequence[tuple[str, ...]], order: Sequence[int] | None = None) -> list[list[PartialArch]]:
-    """The perturbed supernets of a proposal that decides for `kept`, edge by edge in an `order`."""
+def proposal_calls(
+    space: Space, kept: Sequence[tuple[str, ...]], random: np.random.Generator | None = None
+) -> list[list[PartialArch]]:
+    """The perturbed supernets of each step of a proposal that decides for `kept`, edge by edge, in random order if wanted."""
     arch, calls = PartialArch.all_open(space.edges), []
-    for edge in order or range(len(kept)):
-        calls.append(perturbed(arch, edge))
-        arch = arch.discretize(edge, kept[edge])
+    for stage in space.stages:
+        lanes = [[edge for edge in lane if edge in arch.open_edges] for lane in stage]
+        if random:
+            lanes = [random.permutation(lane).tolist() for lane in lanes]
+        for step in itertools.zip_longest(*lanes):
+            edges = [edge for edge in step if edge is not None]
+            calls.append([variant for edge in edges for variant in perturbed(arch, edge)])
+            for edge in edges:
+                arch = arch.discretize(edge, kept[edge])
     return calls
+
+
+def darts_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
+    """Every fourth step of a DARTS proposal in random order that keeps separable convolutions; and how a step grows."""
+    size, every = (4, 8) if options.smoke else (64, 4)
+    batch, darts = _batch(options, size), SPACES["darts"]
+    kept = [("sep_conv_3x3",) if "sep_conv_3x3" in edge.candidates else edge.candidates[-2:] for edge in darts.edges]
+    calls = proposal_calls(darts, kept, np.random.default_rng(0))
+    scores = sum(map(len, calls))
+    seconds = compare(darts.supernet(10, seed=0).to(batch.images.device), calls[::every], batch)
+    yield f"darts: each {every}th of the {len(calls)} steps ({scores} scores) of a proposal, batch {size}", seconds
+    for cells, channels, ops in ((3, 16, OPS_OF_DARTS), (8, 8, OPS_OF_DARTS), (8, 16, OPS_OF_DARTS[2:5]), (8, 16, OPS_OF_DARTS)):
+        part = Darts("part", everywhere(*ops), channels=channels, num_cells=cells)
+        step = [perturbed(PartialArch.all_open(part.edges), 7)[:2]]
+        seconds = compare(part.supernet(10, seed=0).to(batch.images.device), step, batch)
+        yield f"darts: 2 scores, {cells} cells, C = {channels}, |O| = {len(ops)}, batch {size}", seconds
 
 
 def layerwise_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
@@ -128,8 +155,7 @@ def layerwise_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def _compare_in_random_order(space: Space, batch: Batch, every: int = 1) -> dict[str, float]:
-    order = np.random.default_rng(0).permutation(len(space.edges)).tolist()
-    calls = proposal_calls(space, [edge.candidates[-1:] for edge in space.edges], order)[::every]
+    calls = proposal_calls(space, [edge.candidates[-1:] for edge in space.edges], np.random.default_rng(0))[::every]
     return compare(space.supernet(10, seed=0).to(batch.images.device), calls, batch)
 
 
@@ -256,7 +282,7 @@ def main(options: Options) -> None:
     for networks_batch in (size // 4, size // 2):
         rate = rate_of_networks(options, networks_batch, 8 if options.smoke else 160)
         add(f"a network, many scored, batch {networks_batch}", rate)
-    for what, seconds in layerwise_rows(options):
+    for what, seconds in itertools.chain(darts_rows(options), layerwise_rows(options)):
         add(what, seconds)
     console.print(terminal_table(pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours"))
     proxies = proxy_seconds(options, size // 4)
