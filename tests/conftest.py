@@ -14,11 +14,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`data` tests need the real tables, `published` tests published values, `gpu` tests a GPU."""
     folder, reference = os.environ.get("ZCPT_DATA"), os.environ.get("ZCPT_REFERENCE")
     for item in items:
-        if "data" in item.keywords and not (folder and (Path(folder) / "tables").is_dir()):
+        if item.get_closest_marker("data") and not (folder and (Path(folder) / "tables").is_dir()):
             item.add_marker(pytest.mark.skip(reason="needs real tables: set ZCPT_DATA to a folder that has tables/"))
-        if "published" in item.keywords and not (reference and (Path(reference) / "suite_zero_nb201.parquet").exists()):
+        if item.get_closest_marker("published") and not (reference and (Path(reference) / "suite_zero_nb201.parquet").exists()):
             item.add_marker(pytest.mark.skip(reason="needs published values: set ZCPT_REFERENCE to their folder"))
-        if "gpu" in item.keywords and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
