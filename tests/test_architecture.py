@@ -13,7 +13,7 @@ LEVELS = (
     {"arch", "files", "registry", "seeding", "published", "nasbench101"},
     {"configs", "data", "ops", "benchmark_tables"},
     {"darts_ops"},
-    {"layers", "records", "benchmarks"},
+    {"layers", "records", "benchmarks", "datasets"},
     {"supernet", "cells", "results", "plots"},
     {"darts_cell", "inverted_residual"},
     {"darts_network"},

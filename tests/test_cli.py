@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from zcpt_ray import benchmarks, cli
@@ -60,6 +61,20 @@ def test_a_run_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     call(monkeypatch, *SMALL)
     call(monkeypatch, *SMALL, "--seed", "1")
     assert len(list(Path("runs").glob("toy-chain-1-digits-*/result.json"))) == 2
+
+
+def test_a_folder_of_images(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(20):
+        path = Path("photos") / f"class{index % 2}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20 + index, 30), (index, 100, 200 - index)).save(path)
+    call(monkeypatch, *SMALL, "--dataset", "./photos/")
+    assert "Candidates, best first" in capsys.readouterr().out
+    assert len(list(Path("runs").glob("toy-chain-1-photos-*/result.json"))) == 1
+    with pytest.raises(SystemExit):
+        call(monkeypatch, *SMALL, "--dataset", "./fotos")
+    assert capsys.readouterr().err.startswith("error: unknown dataset './fotos'; choose from digits, ")
+    assert len(list(Path("runs").iterdir())) == 1
 
 
 def test_the_benchmark_entry(

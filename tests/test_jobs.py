@@ -98,7 +98,7 @@ def no_images(*args: object) -> None:
 def test_a_missing_table_is_noticed_before_images_are_read(
     job: str, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("zcpt_ray.data.Dataset.load", no_images)
+    monkeypatch.setattr("zcpt_ray.datasets.base.Dataset.load", no_images)
     with pytest.raises(SystemExit) as ended:
         call(monkeypatch, job, "--local", "--out", "out", *flags)
     assert ended.value.code == 2

@@ -13,7 +13,8 @@ from zcpt_ray import published, study
 from zcpt_ray.arch import ArchSpec
 from zcpt_ray.benchmarks import load_benchmark
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.data import DATASETS, draw_minibatch
+from zcpt_ray.data import draw_minibatch
+from zcpt_ray.datasets import DATASETS
 from zcpt_ray.layers import batch_statistics
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.proxies.nwot import log_determinant, relu_kernel

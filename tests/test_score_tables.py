@@ -58,6 +58,13 @@ def test_slices_do_not_change_scores(images: ImageSet, monkeypatch: pytest.Monke
     pd.testing.assert_series_equal(score_table(KEY, images), table, rtol=1e-6)
 
 
+def test_other_images_of_the_same_name_have_a_table_of_their_own(images: ImageSet, cache: Path) -> None:
+    for data in (images, dataclasses.replace(images, fingerprint="-1"), dataclasses.replace(images, fingerprint="-2")):
+        score_table(dataclasses.replace(KEY, space="toy-chain-1", dataset="./some/photos"), data)
+    names = sorted(path.name for path in (cache / "scores").iterdir())
+    assert [name.split("-nwot-")[0] for name in names] == [f"toy-chain-1-photos{end}" for end in ("-1", "-2", "")]
+
+
 def test_ranks_are_taken_over_the_whole_table(images: ImageSet) -> None:
     table = score_table(dataclasses.replace(KEY, proxy="tenas"), images)
     assert table.sum() == 2 * sum(range(1, 17))

@@ -54,6 +54,16 @@ def test_proposals_share_weights_and_differ_in_minibatches(data: SearchData) -> 
     assert one.num_evaluations == 2 * 4
 
 
+def test_only_who_reads_the_data_set_knows_it(data: SearchData) -> None:
+    """A worker gets the images, and may lie on a machine without the folder that they came from."""
+    config = dataclasses.replace(CONFIG, dataset="./not/here")
+    assert propose(config, data, 0).decisions == propose(CONFIG, data, 0).decisions
+    assert validate(config, data, "nor_conv_3x3>skip_connect", range(1)).measures
+    for read in (resolve, load_data):
+        with pytest.raises(UserError, match=r"unknown dataset './not/here'; choose from digits, "):
+            read(config)
+
+
 @pytest.mark.parametrize("order", ["fixed", "random", "global-op-iter", "global-edge-once"])
 @pytest.mark.parametrize("scoring", ["zc-pt", "disc-zc"])
 def test_decisions_keep_the_best_op_of_their_edge(order: str, scoring: str, data: SearchData) -> None:

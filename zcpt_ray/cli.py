@@ -18,7 +18,7 @@ from zcpt_ray.baselines import METHODS
 from zcpt_ray.benchmark_tables import TABLES
 from zcpt_ray.benchmarks import load_benchmark, table_path
 from zcpt_ray.configs import SearchConfig, run_id, smoke
-from zcpt_ray.data import DATASETS
+from zcpt_ray.datasets import DATASETS, find_dataset
 from zcpt_ray.errors import UserError
 from zcpt_ray.orders import ORDERS
 from zcpt_ray.proxies import PROXIES
@@ -87,7 +87,7 @@ class SearchJob:
 
 NAMES: dict[str, Iterable[str]] = {
     "spaces": SPACES,
-    "datasets": DATASETS,
+    "datasets": (*DATASETS, "or a folder of images"),
     "proxies": PROXIES,
     "scorings": SCORINGS,
     "orders": ORDERS,
@@ -183,7 +183,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
     """Run the search of `job`, or read its result if it has been finished before, and print the tables."""
     config = smoke(job.config) if job.smoke else job.config
     resolve(config)
-    directory = job.out or Path("runs") / f"{Path(config.space).stem}-{Path(config.dataset).name}-{run_id(config)}"
+    directory = job.out or Path("runs") / f"{Path(config.space).stem}-{find_dataset(config.dataset).name}-{run_id(config)}"
     store = RunStore(config, directory)
     benchmark = load_benchmark(config.space)
     if (directory / "result.json").exists():

@@ -69,7 +69,7 @@ class SearchConfig:
     space: str = "nasbench201"
     """Search space."""
     dataset: str = "digits"
-    """Data set; its images give the minibatches."""
+    """Data set, or a folder of images with a subfolder per class; its images give the minibatches."""
     proxy: str = "nwot-released"
     """Zero-cost proxy S that scores supernets and networks."""
     scoring: str = "zc-pt"

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class ScoreTable:
             raise UserError(f"space {key.space!r} has {space.num_archs:.3g} networks; up to {LARGEST} can be scored all")
         self.num_archs = space.num_archs
         digest = hashlib.blake2b(json.dumps(asdict(key)).encode(), digest_size=6).hexdigest()
-        self.path = cache_directory() / "scores" / f"{key.space}-{key.dataset}-{key.proxy}-{digest}.parquet"
+        self.path = cache_directory() / "scores" / f"{key.space}-{Path(key.dataset).name}-{key.proxy}-{digest}.parquet"
         self.parts = self.path.with_suffix(".parts")
 
     def missing(self) -> list[range]:
@@ -121,8 +121,8 @@ Spread = Callable[[Callable[[Any, Any], Any], Any, Sequence[Any]], Iterator[tupl
 
 
 def score_table(key: TableKey, data: ImageSet, device: str = "auto", spread: Spread = spread_locally) -> pd.Series:
-    """The table; slices that are missing are computed and kept, and a log line says now and then how far that is."""
-    table = ScoreTable(key)
+    """The table for these very images; slices that are missing are computed and kept, and a log line says now and then how far."""
+    table = ScoreTable(replace(key, dataset=key.dataset + data.fingerprint))
     missing = table.missing()
     done = table.num_archs - sum(len(part) for part in missing)
     said = time.monotonic()

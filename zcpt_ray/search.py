@@ -13,7 +13,8 @@ from zcpt_ray.baselines import METHODS, Found, Method, Proposing
 from zcpt_ray.benchmarks import READINGS, require_benchmark
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.costs import BudgetShare, Cost, Sizes, budget_share, first_within, search_costs, unlimited
-from zcpt_ray.data import DATASETS, Batch, Dataset, ImageSet, draw_minibatch, halves, local_device
+from zcpt_ray.data import Batch, ImageSet, draw_minibatch, local_device
+from zcpt_ray.datasets import find_dataset, halves
 from zcpt_ray.errors import UserError
 from zcpt_ray.oracles import Oracle
 from zcpt_ray.orders import ORDERS, Order, Visit
@@ -34,10 +35,12 @@ DISCRETIZE = "discretize"
 
 @dataclass(frozen=True)
 class Components:
-    """The records that a configuration names; `method` is None where it discretizes a supernet."""
+    """The records that a configuration names; `method` is None where it discretizes a supernet.
+
+    Not the data set: the images are read once, and a worker that gets them need not know where they came from.
+    """
 
     space: Space
-    dataset: Dataset
     proxy: Proxy
     scoring: Scoring
     order: Order
@@ -45,7 +48,17 @@ class Components:
 
 
 def resolve(config: SearchConfig) -> Components:
-    """Look up every name of `config`.
+    """Look up every name of `config`, before any work.
+
+    Raises:
+        UserError: an unknown name; the message lists the known ones.
+    """
+    find_dataset(config.dataset)
+    return components(config)
+
+
+def components(config: SearchConfig) -> Components:
+    """Look up every name of `config` but the data set's.
 
     Raises:
         UserError: an unknown name; the message lists the known ones. A method that keeps no budget was given one.
@@ -56,7 +69,6 @@ def resolve(config: SearchConfig) -> Components:
         raise UserError(f"method {method.name!r} keeps no budget: leave out --max-params and --max-flops")
     return Components(
         find_space(config.space),
-        lookup(DATASETS, config.dataset, "dataset"),
         lookup(PROXIES, scoring.proxy or config.proxy, "proxy"),
         scoring,
         lookup(ORDERS, config.order, "order"),
@@ -84,7 +96,7 @@ def load_data(config: SearchConfig, spread: Spread = spread_locally) -> SearchDa
     """
     parts = resolve(config)
     values = benchmark_values(config)  # first: images take longer to read than a missing table to be missed
-    images, held_out = halves(parts.dataset)
+    images, held_out = halves(find_dataset(config.dataset))
     if config.batch_size > len(images):
         raise UserError(f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half")
     budget_share(config, images)  # raises if nothing fits
@@ -99,7 +111,7 @@ def benchmark_values(config: SearchConfig) -> dict[str, float] | None:
     Raises:
         UserError: the table is missing or does not know the data set.
     """
-    if (needs := resolve(config).scoring.needs) not in READINGS:
+    if (needs := components(config).scoring.needs) not in READINGS:
         return None
     benchmark = require_benchmark(config.space, f"scoring {config.scoring!r}")
     return _as_floats(benchmark.accuracies(config.dataset, needs))
@@ -111,7 +123,7 @@ def network_values(config: SearchConfig, images: ImageSet, spread: Spread = spre
     Raises:
         UserError: the benchmark table is missing or does not know the data set, or the space is too large to score all networks.
     """
-    if resolve(config).scoring.needs == "proxy score of every network":
+    if components(config).scoring.needs == "proxy score of every network":
         return _as_floats(score_table(TableKey.of(config), images, config.device, spread))
     return benchmark_values(config)
 
@@ -124,7 +136,7 @@ def _as_floats(values: pd.Series) -> dict[str, float]:
 def propose(config: SearchConfig, data: SearchData, index: int, scored: Scored = lambda _: None) -> Proposal:
     """Proposal `index` of the search, which no other proposal influences."""
     started = time.perf_counter()
-    parts = resolve(config)
+    parts = components(config)
     parts = replace(parts, proxy=ScoreCount(scored).of(parts.proxy))
     found = _run_method(config, parts, parts.method, data, index) if parts.method else _discretize(config, parts, data, index)
     return Proposal(index, parts.space.encode(found.arch), found.decisions, found.num_evaluations, time.perf_counter() - started)
@@ -196,7 +208,7 @@ class OpScorer:
     def __init__(self, config: SearchConfig, data: SearchData, parts: Components | None = None) -> None:
         self.config = config
         self.data = data
-        self.parts = parts or resolve(config)
+        self.parts = parts or components(config)
         self.supernet = untrained_supernet(config, data)
         self.op_params = self.supernet.op_params()
         self.oracle = None if data.values is None else Oracle.of(self.parts.space, data.values)
@@ -279,7 +291,7 @@ def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: ran
     The network has the weights that the supernet has under the same names.
     """
     started = time.perf_counter()
-    parts, device = resolve(config), local_device(config.device)
+    parts, device = components(config), local_device(config.device)
     network = parts.space.network(parts.space.decode(arch), data.images.num_classes, derive_seed(config.seed, "supernet")).to(
         device
     )
@@ -293,7 +305,7 @@ def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: ran
 
 def select(store: RunStore, sizes: Sizes, wall: float) -> SearchResult:
     """The ranked candidates of a run that is complete; `wall` are the seconds that its last call took."""
-    parts, costs = resolve(store.config), search_costs(store.config.space, sizes)
+    parts, costs = components(store.config), search_costs(store.config.space, sizes)
 
     def cost(arch: str) -> tuple[int, int]:
         found = costs.of(parts.space.decode(arch))

@@ -50,7 +50,7 @@ class SupernetTrainer:
         self.alphas = [
             (scale * torch.randn(len(edge.candidates), generator=drawn)).to(self.device).requires_grad_() for edge in supernet.edges
         ]
-        self.history = [config.space, config.dataset, str(len(images)), str(config.seed), str(self.config)]
+        self.history = [config.space, config.dataset + images.fingerprint, str(len(images)), str(config.seed), str(self.config)]
 
     def fit(self, arch: PartialArch) -> None:
         """Train the weights of `arch`, and at first the alphas: for `epochs` at the first call, then for `retrain_epochs`."""
