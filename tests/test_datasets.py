@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from image_files import encoded, shard
+from scipy.io import savemat
 
-from zcpt_ray.data import ImageSet
+from zcpt_ray.data import ImageSet, crop_and_flip
 from zcpt_ray.datasets import DATASETS, halves
 from zcpt_ray.datasets.shards import read_image_parquet
 from zcpt_ray.errors import UserError
@@ -183,3 +184,125 @@ def test_real_cifar(name: str) -> None:
     np.testing.assert_allclose(scaled.mean((0, 2, 3)), loaded.mean, atol=0.02)
     np.testing.assert_allclose(scaled.std((0, 2, 3)), loaded.std, atol=0.02)
     assert len(set(loaded.labels)) == loaded.num_classes
+
+
+def write_mat(path: Path, images: ImageSet, labels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"X": images.images.transpose(2, 3, 1, 0), "y": labels[:, None].astype(np.uint8)})
+
+
+@pytest.mark.parametrize("place", ["svhn", "."])
+def test_svhn_from_the_original_files(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    for split, shift in (("train", 0), ("test", 3)):
+        write_mat(tmp_path / place / f"{split}_32x32.mat", images, (np.arange(40) + shift) % 10 + 1)
+    train, test = (DATASETS["svhn"].load(split) for split in ("train", "test"))
+    assert np.array_equal(train.images, images.images)
+    assert train.labels.tolist() == 4 * [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+    assert test.labels.tolist() == 4 * [4, 5, 6, 7, 8, 9, 0, 1, 2, 3]
+    assert not train.flip
+
+
+def test_svhn_from_parquet_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    shard(tmp_path / "svhn/cropped_digits/train-0.parquet", [encoded(i) for i in images.images], images.labels.tolist())
+    loaded = DATASETS["svhn"].load("train")
+    assert np.array_equal(loaded.images, images.images)
+    assert np.array_equal(loaded.labels, images.labels)
+
+
+def test_bad_svhn_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: ImageSet) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    path = tmp_path / "svhn" / "train_32x32.mat"
+    with pytest.raises(UserError, match=r"no svhn data: expected svhn/train\*\.parquet or train_32x32\.mat under"):
+        DATASETS["svhn"].load("train")
+    write_mat(path, images, np.full(40, 11))
+    with pytest.raises(UserError, match=r"train_32x32\.mat: labels 11\.\.11; they must be whole and lie in 1\.\.10"):
+        DATASETS["svhn"].load("train")
+    write_mat(path, images, np.full(39, 1))
+    with pytest.raises(UserError, match="40 images and 39 labels"):
+        DATASETS["svhn"].load("train")
+    for content in (
+        {"X": images.images.transpose(2, 3, 1, 0)},
+        {"y": np.ones((40, 1))},
+        {"X": images.images, "y": np.ones((40, 1))},
+        {"X": images.images.transpose(2, 3, 1, 0), "y": "text"},
+    ):
+        savemat(path, content)
+        with pytest.raises(UserError, match=r"must hold X, uint8 .* and y, numbers"):
+            DATASETS["svhn"].load("train")
+    write_mat(path, images, np.full(40, 1))
+    whole = path.read_bytes()
+    for length in (0, 100, 1000, len(whole) - 50):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"train_32x32\.mat"):
+            DATASETS["svhn"].load("train")
+
+
+def write_imagenet16(folder: Path, protocol: int = 2, labels: list[int] | None = None, dtype: type = np.uint8) -> np.ndarray:
+    """Batches of 3 images each, labelled 1, 120 and 121 if not told otherwise; all training images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (11, 3, 3 * 16 * 16)).astype(dtype)
+    for data, name in zip(pixels, [*(f"train_data_batch_{number}" for number in range(1, 11)), "val_data"], strict=True):
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": labels or [1, 120, 121]}, protocol))
+    return pixels[:10].reshape(30, 3, 16, 16)
+
+
+@pytest.mark.parametrize("place", ["ImageNet16", "imagenet16-120"])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_imagenet16_keeps_120_classes(place: str, protocol: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    pixels = write_imagenet16(tmp_path / place, protocol)
+    train, test = (DATASETS["imagenet16-120"].load(split) for split in ("train", "test"))
+    assert train.labels.tolist() == 10 * [0, 119]
+    assert np.array_equal(train.images, pixels[np.arange(30) % 3 < 2])
+    assert len(test) == 2
+    assert (train.num_classes, train.padding) == (120, 2)
+
+
+def test_imagenet16_as_python_2_wrote_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    write_imagenet16(tmp_path / "ImageNet16")
+    content = {b"data": np.zeros((1, 768), np.uint8), b"labels": [7]}
+    (tmp_path / "ImageNet16" / "val_data").write_bytes(pickle.dumps(content, 2))
+    assert DATASETS["imagenet16-120"].load("test").labels.tolist() == [6]
+
+
+def test_imagenet16_is_cropped_with_a_padding_of_two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    write_imagenet16(tmp_path / "ImageNet16")
+    data = DATASETS["imagenet16-120"].load("train")
+    taken = data.take(np.arange(20), np.random.default_rng(0))
+    assert taken.shape == (20, 3, 16, 16)
+    assert np.array_equal(taken, crop_and_flip(data.images, np.random.default_rng(0), flip=True, pad=2))
+    assert np.array_equal(data.take(slice(3, 5)), data.images[3:5])
+
+
+def test_bad_imagenet16_files(monkeypatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    folder = tmp_path / "ImageNet16"
+    with pytest.raises(UserError, match=r"no train_data_batch_1, .* in .*ImageNet16 or imagenet16-120; set ZCPT_DATA"):
+        DATASETS["imagenet16-120"].load("train")
+    write_imagenet16(folder)
+    (folder / "train_data_batch_4").unlink()
+    with pytest.raises(UserError, match=r"no train_data_batch_4 of imagenet16-120 in .*ImageNet16; set"):
+        DATASETS["imagenet16-120"].load("train")
+    for labels, message in (
+        ([0, 1, 2], r"labels 0\.\.2; they must lie in 1\.\.1000"),
+        ([1, 2, 1001], r"labels 1\.\.1001; they must lie in 1\.\.1000"),
+        ([1, 2], "cannot read .*train_data_batch_1: .*reshape"),
+        ([121, 500, 1000], "0 images and 0 labels"),
+    ):
+        write_imagenet16(folder, labels=labels)
+        with pytest.raises(UserError, match=message):
+            DATASETS["imagenet16-120"].load("train")
+    write_imagenet16(folder, dtype=float)
+    with pytest.raises(UserError, match="data must be uint8, is float64"):
+        DATASETS["imagenet16-120"].load("train")
+    write_imagenet16(folder)
+    whole = (folder / "train_data_batch_2").read_bytes()
+    for content in (whole[:500], b"", pickle.dumps([1]), pickle.dumps({"data": Evil(), "labels": [1]})):
+        (folder / "train_data_batch_2").write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot read .*train_data_batch_2"):
+            DATASETS["imagenet16-120"].load("train")
+    assert "executed" not in capsys.readouterr().out

@@ -7,11 +7,13 @@ from zcpt_ray.datasets.cifar import CIFAR10, CIFAR100
 from zcpt_ray.datasets.digits import DIGITS
 from zcpt_ray.datasets.folders import image_folder
 from zcpt_ray.datasets.imagenet import IMAGENET
+from zcpt_ray.datasets.imagenet16 import IMAGENET16_120
+from zcpt_ray.datasets.svhn import SVHN
 from zcpt_ray.errors import UserError
 
 __all__ = ["DATASETS", "Dataset", "RawImages", "find_dataset", "halves", "image_folder"]
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (DIGITS, CIFAR10, CIFAR100, IMAGENET)}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (DIGITS, CIFAR10, CIFAR100, SVHN, IMAGENET16_120, IMAGENET)}
 
 
 def find_dataset(name: str) -> Dataset:
