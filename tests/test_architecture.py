@@ -22,7 +22,7 @@ LEVELS = (
     {"scoring"},
     {"baselines"},
     {"search", "convert_nasbench201"},
-    {"study"},
+    {"study", "ranking"},
     {"distributed"},
     {"cli"},
     {"comparison", "study_report"},

@@ -54,3 +54,43 @@ def published_error(search: str, space: str) -> tuple[float, float] | None:
 def paper_covers(space: str, dataset: str) -> bool:
     """Whether there are numbers of that space and data set; beside any other they would say nothing."""
     return space in ERRORS and dataset == "cifar10"
+
+
+DARTS_ERRORS = {
+    "init_pt_s5_C10_0_100_N10": 2.855,
+    "init_pt_s5_C10_1_100_N10": 2.493,
+    "init_pt_s5_C10_2_100_N10": 2.658,
+    "init_pt_s5_C10_3_100_N10": 2.59,
+    "init_pt_s5_C10_0_1_N10": 3.065,
+    "init_pt_s5_C10_1_1_N10": 2.873,
+    "init_pt_s5_C10_2_1_N10": 3.005,
+    "init_pt_s5_C10_3_1_N10": 2.803,
+    "init_pt_s5_C10_0_10_N10": 3.065,
+    "init_pt_s5_C10_1_10_N10": 2.86,
+    "init_pt_s5_C10_2_10_N10": 2.723,
+    "init_pt_s5_C10_3_10_N10": 2.88,
+    "init_pt_s5_C10_0_N1": 2.703,
+    "init_pt_s5_C10_1_N1": 3.248,
+    "init_pt_s5_C10_2_N1": 2.702,
+    "init_pt_s5_C10_3_N1": 2.595,
+    "random_max_0": 2.935,
+    "random_max_1": 3.018,
+    "random_max_2": 2.945,
+    "random_max_3": 2.875,
+    "sample_2500_0": 2.99,
+    "sample_2500_1": 2.99,
+    "sample_2500_2": 2.99,
+    "sample_2500_3": 2.99,
+    "sample_20000_0": 2.73,
+    "sample_20000_1": 2.73,
+    "sample_20000_2": 2.73,
+    "sample_20000_3": 2.73,
+    "sample_50000_0": 2.72,
+    "sample_50000_1": 2.72,
+    "sample_50000_2": 2.72,
+    "sample_50000_3": 2.72,
+}
+"""CIFAR-10 test error of the genotypes that the paper's authors published, by their names: mean over four training seeds.
+
+Tables A5 and A6, and the max-param baseline; of `sample_*`, NASWOT's, the paper gives the mean over all four alone.
+"""

@@ -1,0 +1,48 @@
+"""How a proxy ranks given architectures end to end, over V minibatches, beside the errors that the paper gives for its own."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zcpt_ray.cli import Cluster, open_console, start
+from zcpt_ray.configs import SearchConfig, smoke
+from zcpt_ray.published import DARTS_ERRORS
+from zcpt_ray.ranking import random_archs, rank_archs, read_archs
+from zcpt_ray.results import readable, terminal_table, write_table
+from zcpt_ray.spaces import find_space
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to rank."""
+
+    config: SearchConfig
+    file: Path | None = None
+    """A JSON object of architectures by name, as text or, on DARTS, as lists `normal` and `reduce`; without one, random ones."""
+    match: str = ""
+    """Only those whose name holds this text."""
+    count: int = 10
+    """How many random ones."""
+    smoke: bool = False
+    """As small as it goes: shows that everything runs."""
+    cluster: Cluster = field(default_factory=Cluster)
+    out: Path = Path("runs/ranking")
+    """Folder of ranking.csv, .md, .tex and .parquet."""
+
+
+def main(options: Options) -> None:
+    """Score them all, then print and save the table."""
+    config = smoke(options.config) if options.smoke else options.config
+    archs = read_archs(options.file, find_space(config.space)) if options.file else random_archs(config, options.count)
+    archs = {name: text for name, text in archs.items() if options.match in name}
+    console = open_console()
+    table = rank_archs(config, archs, options.cluster.spread(config), console.print)
+    if any(name in DARTS_ERRORS for name in archs):
+        table.insert(2, "paper, test error [%]", table["name"].map(DARTS_ERRORS).astype(float))
+    write_table(table, options.out / "ranking")
+    console.print(terminal_table(readable(table.drop(columns="architecture")), f"{config.proxy} end to end, mean of V minibatches"))
+
+
+UNUSED = dict.fromkeys(("scoring", "method", "order", "num_proposals", "evaluations"), "nothing is searched")
+
+if __name__ == "__main__":
+    start(main, Options(SearchConfig(num_validations=10)), __doc__ or "", unused=UNUSED)

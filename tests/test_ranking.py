@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.errors import UserError
+from zcpt_ray.ranking import random_archs, rank_archs, read_archs
+from zcpt_ray.records import RunStore
+from zcpt_ray.search import run_search_locally
+from zcpt_ray.spaces import SPACES
+
+CONFIG = SearchConfig(space="toy-chain-2", num_proposals=3, num_validations=4, batch_size=8)
+
+
+def test_the_scores_are_those_of_a_search() -> None:
+    result = run_search_locally(CONFIG, RunStore(CONFIG))
+    archs = {f"number {index}": candidate.arch for index, candidate in enumerate(reversed(result.candidates))}
+    table = rank_archs(CONFIG, archs | {"again": result.best.arch})
+    assert table["architecture"].drop_duplicates().tolist() == [candidate.arch for candidate in result.candidates]
+    expected = {candidate.arch: candidate.score / 4 for candidate in result.candidates}
+    assert table["score"].tolist() == pytest.approx([expected[arch] for arch in table["architecture"]])
+    assert table["params [M]"].iloc[0] == result.best.params / 1e6
+
+
+def test_architectures_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "archs.json"
+    pairs = [["sep_conv_3x3", 0], ["skip_connect", 1]] * 4
+    path.write_text(json.dumps({"lists": {"normal": pairs, "reduce": pairs, "section": "more"}}))
+    (text,) = read_archs(path, SPACES["darts"]).values()
+    assert text.startswith("Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ")
+    path.write_text(json.dumps({"text": text}))
+    assert read_archs(path, SPACES["darts"]) == {"text": text}
+    path.write_text(json.dumps({"text": "nonsense"}))
+    with pytest.raises(UserError, match="not a genotype of darts"):
+        read_archs(path, SPACES["darts"])
+    path.write_text('{"text": ')
+    with pytest.raises(UserError, match="no JSON object of architectures"):
+        read_archs(path, SPACES["darts"])
+
+
+def test_random_architectures_repeat_themselves() -> None:
+    assert random_archs(CONFIG, 3) == random_archs(CONFIG, 3)
+    assert len(random_archs(CONFIG, 3)) == 3
+
+
+def test_without_a_minibatch_there_is_no_ranking() -> None:
+    with pytest.raises(UserError, match="num_validations must be at least 1"):
+        rank_archs(SearchConfig(space="toy-chain-1", num_validations=0), {})
