@@ -19,7 +19,7 @@ class Options:
     file: Path | None = None
     """A JSON object of architectures by name, as text or, on DARTS, as lists `normal` and `reduce`; without one, random ones."""
     match: str = ""
-    """Only those whose name holds this text."""
+    """Of the file, only names in which this regular expression is found."""
     count: int = 10
     """How many random ones."""
     smoke: bool = False
@@ -32,8 +32,9 @@ class Options:
 def main(options: Options) -> None:
     """Score them all, then print and save the table."""
     config = smoke(options.config) if options.smoke else options.config
-    archs = read_archs(options.file, find_space(config.space)) if options.file else random_archs(config, options.count)
-    archs = {name: text for name, text in archs.items() if options.match in name}
+    archs = (
+        read_archs(options.file, find_space(config.space), options.match) if options.file else random_archs(config, options.count)
+    )
     console = open_console()
     table = rank_archs(config, archs, options.cluster.spread(config), console.print)
     if any(name in DARTS_ERRORS for name in archs):

@@ -31,6 +31,10 @@ def test_architectures_from_a_file(tmp_path: Path) -> None:
     assert text.startswith("Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ")
     path.write_text(json.dumps({"text": text}))
     assert read_archs(path, SPACES["darts"]) == {"text": text}
+    path.write_text(json.dumps({"text": text, "of_another_space_N1": "nonsense"}))
+    assert read_archs(path, SPACES["darts"], "^te") == {"text": text}
+    with pytest.raises(UserError, match="has 2 architectures, none with a name that matches"):
+        read_archs(path, SPACES["darts"], "N1.")
     path.write_text(json.dumps({"text": "nonsense"}))
     with pytest.raises(UserError, match="not a genotype of darts"):
         read_archs(path, SPACES["darts"])

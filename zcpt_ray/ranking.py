@@ -1,6 +1,7 @@
 """How a proxy ranks given architectures, end to end: the validation of a search, without the search."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,24 @@ from zcpt_ray.seeding import generator
 from zcpt_ray.spaces import Space, find_space
 
 
-def read_archs(path: Path, space: Space) -> dict[str, str]:
+def read_archs(path: Path, space: Space, match: str = "") -> dict[str, str]:
     """Names and encoded architectures of a JSON file: an object whose values are texts, or have the lists of a genotype.
+
+    Only of names in which the regular expression `match` is found.
 
     Raises:
         UserError: the file is missing or no such object, or a value is not an architecture of `space`.
     """
     try:
         raw = json.loads(path.read_text())
-        texts = {name: value if isinstance(value, str) else _genotype_text(value) for name, value in raw.items()}
+        wanted = {name: value for name, value in raw.items() if re.search(match, name)}
+        texts = {name: value if isinstance(value, str) else _genotype_text(value) for name, value in wanted.items()}
+    except re.error as error:
+        raise UserError(f"{match!r} is no regular expression: {error}") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is no JSON object of architectures by name: {error!r}") from error
+    if not texts:
+        raise UserError(f"{path} has {len(raw)} architectures, none with a name that matches {match!r}")
     return {name: space.encode(space.decode(text)) for name, text in texts.items()}
 
 
