@@ -13,7 +13,7 @@ from zcpt_ray import published, study
 from zcpt_ray.arch import ArchSpec
 from zcpt_ray.benchmarks import load_benchmark
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.data import draw_minibatch
+from zcpt_ray.data import Batch, draw_minibatch
 from zcpt_ray.datasets import DATASETS
 from zcpt_ray.layers import batch_statistics
 from zcpt_ray.proxies import PROXIES
@@ -28,23 +28,23 @@ PROXY_OF = {"params": "params", "synflow": "synflow", "l2_norm": "l2_norm", "gra
 PROXY_OF |= {"fisher": "fisher", "grasp": "grasp", "jacov": "jacob_cov", "zen": "zen_score"}
 
 
-def measure(row: pd.Series, seed: int) -> dict[str, float]:
+def measure(row: pd.Series, seed: int, batch: Batch) -> dict[str, float]:
     """A network as NAS-Bench-Suite-Zero has it: default initialisation, batch 32, train mode."""
     arch = ArchSpec(SPACE.name, tuple((OPS[int(digit)],) for digit in row["ops"]))
     network = SPACE.network(arch, 10, seed)
-    batch = draw_minibatch(DATASETS["cifar10"].load("train"), 32, seed=0)
     values = {column: PROXIES[proxy].measure(network, batch)[0] for column, proxy in PROXY_OF.items()}
     with batch_statistics(network):
         return values | {"nwot": log_determinant(relu_kernel(network, batch.images))}
 
 
-@pytest.fixture(scope="module", params=[40, pytest.param(542, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[40, pytest.param(542, marks=(pytest.mark.slow, pytest.mark.timeout(7200)))])
 def pair(request: pytest.FixtureRequest) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Published and our values of a sample of networks, by the digits of their ops; `zen` is NaN where it was not published."""
     suite = pd.read_parquet(FOLDER / "suite_zero_nb201.parquet").query("dataset == 'cifar10'").sample(request.param, random_state=0)
     theirs = suite.set_index("ops").join(pd.read_parquet(FOLDER / "zen_nb201.parquet").set_index("ops"))
     theirs["zen"] = theirs["zen"].where(theirs["zen"] > -1e7)
-    ours = pd.DataFrame([measure(row, seed) for seed, (_, row) in enumerate(suite.iterrows())], index=theirs.index)
+    batch = draw_minibatch(DATASETS["cifar10"].load("train"), 32, seed=0)
+    ours = pd.DataFrame([measure(row, seed, batch) for seed, (_, row) in enumerate(suite.iterrows())], index=theirs.index)
     return theirs, ours
 
 
