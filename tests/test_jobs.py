@@ -5,8 +5,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from zcpt_ray import benchmarks
 from zcpt_ray.cli import NAMES
@@ -153,3 +155,20 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_ones_own_space_and_images_with_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the documentation on a folder of images: every candidate keeps within the budget."""
+    random = np.random.default_rng(0)
+    for label in ("cats", "dogs"):
+        (Path("photos") / label).mkdir(parents=True)
+        for index in range(12):
+            pixels = random.integers(0, 256, (40, 48, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(Path("photos") / label / f"{index}.png")
+    own = str(JOBS.parent / "docs" / "own_space.py")
+    call(monkeypatch, "search", "--space", own, "--dataset", "photos", "--smoke", "--local", "--max-params", "0.03", "--out", "out")
+    result = json.loads(Path("out/result.json").read_text())
+    assert result["config"]["dataset"] == str(Path("photos").absolute())
+    assert result["candidates"]
+    assert all(candidate["params"] <= 30_000 for candidate in result["candidates"])
+    assert all(set(candidate["arch"].split(",")) <= {"skip_connect", "bottleneck"} for candidate in result["candidates"])
