@@ -1,6 +1,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# A process per core with one thread each, whole files at a time: torch's threads would get into each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: search test check
 
@@ -9,13 +11,13 @@ search: $(STAMP)
 	$(PYTHON) jobs/nb201_search.py --batch-size 64 --num-validations 20
 
 test: $(STAMP)
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 $(STAMP): requirements.lock pyproject.toml
 	python3.11 -m venv $(VENV)
