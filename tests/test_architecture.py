@@ -14,7 +14,7 @@ LEVELS = (
     {"configs", "data", "ops", "benchmark_tables"},
     {"darts_ops"},
     {"layers", "records", "benchmarks", "datasets"},
-    {"supernet", "cells", "results", "plots"},
+    {"supernet", "cells", "results", "plots", "drawings"},
     {"darts_cell", "inverted_residual"},
     {"darts_network"},
     {"proxies", "spaces"},

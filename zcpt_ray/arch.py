@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
+Graph = list[tuple[str, str, str]]
+"""Links (source node, target node, op) of a part of an architecture; an op "" only hands on."""
+
 
 @dataclass(frozen=True)
 class Edge:

@@ -1,4 +1,4 @@
-"""Figures, from saved tables only: each function takes a table of `study` and gives a matplotlib figure."""
+"""Figures, from saved tables only: each function takes tables of `study` and gives a matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +11,11 @@ mpl.use("Agg")
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """As .png and .svg beside each other."""
+    """As .png and .svg beside each other; text in the .svg stays text."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".svg"):
-        figure.savefig(stem.with_suffix(suffix), dpi=150, bbox_inches="tight")
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        for suffix in (".png", ".svg"):
+            figure.savefig(stem.with_suffix(suffix), dpi=150, bbox_inches="tight")
 
 
 def initial_scoring(correlations: Mapping[str, pd.DataFrame]) -> Figure:

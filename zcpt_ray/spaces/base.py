@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.supernet import Supernet, initialize
 
 Stage = tuple[tuple[int, ...], ...]
@@ -63,6 +63,11 @@ class Space(ABC):
         None where there is no such form; the proxy tenas does not serve the space then.
         """
         return None
+
+    def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
+        """How the architecture is drawn: the links of each of its parts, by name. By default one chain of its edges."""
+        names = ("input", *(edge.name for edge in self.edges))
+        return {"layers": [(names[i], names[i + 1], " + ".join(ops)) for i, ops in enumerate(arch.kept)]}
 
     @abstractmethod
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:

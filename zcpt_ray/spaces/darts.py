@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.darts_cell import ENDS, NODES, DartsCell, Wiring
 from zcpt_ray.darts_network import EvaluationNetwork
 from zcpt_ray.errors import UserError
@@ -20,6 +20,8 @@ from zcpt_ray.supernet import Supernet
 OPS = ("max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
 KINDS = ("normal", "reduce")
 NUM_EDGES = len(ENDS)
+NODE_NAMES = ("c_{k-2}", "c_{k-1}", *(str(node) for node in range(2, 2 + NODES)))
+"""In drawings; the output is c_{k}."""
 STEM_MULTIPLIER = 3
 """Channels of the CIFAR stem, in units of C."""
 
@@ -103,6 +105,15 @@ class Darts(Space):
         """First ops, then inputs of nodes; in either a lane for normal and one for reduction cells."""
         ops = tuple(tuple(self._op(kind, i) for i in range(NUM_EDGES)) for kind in KINDS)
         return ops, tuple(tuple(self._inputs(kind, target) for target in range(2, 2 + NODES)) for kind in KINDS)
+
+    def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
+        """Two cells; what leads to their output is put side by side there."""
+        drawn = {}
+        for kind in KINDS:
+            pairs = self.kept_pairs(arch, kind)
+            links = [(NODE_NAMES[source], NODE_NAMES[2 + i // 2], op) for i, (op, source) in enumerate(pairs)]
+            drawn[kind] = [*links, *((name, "c_{k}", "") for name in NODE_NAMES[2:])]
+        return drawn
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         layers, features = self.layers(edges, self.channels, self.num_cells, searching=True)

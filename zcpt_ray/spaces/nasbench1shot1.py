@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.cells import MixedOp, add_up
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import EdgeWeights, Folded, GlobalPool, Layer, ReluCode, relu_code
@@ -243,6 +243,13 @@ class NASBench1Shot1(Space):
     @property
     def thin(self) -> Space:
         return NASBench1Shot1(self.number, channels=1, cells_per_stack=1, image_channels=1)
+
+    def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
+        """A block's op stands on every arrow that leads to the block."""
+        ops, inputs = arch.kept[: self.num_blocks], arch.kept[self.num_blocks :]
+        names = ("input", *(edge.name for edge in self.edges[: self.num_blocks]), "output")
+        reads = zip(names[1:], (*(op for (op,) in ops), ""), inputs, strict=True)
+        return {"cell": [(names[source], name, op) for name, op, nodes in reads for source in sorted(map(int, nodes))]}
 
     def encode(self, arch: ArchSpec) -> str:
         """`conv3x3-bn-relu(0)|maxpool3x3(0,1)|...|output(2,4)`: each block's op with the nodes it reads; 0 is the cell's input."""

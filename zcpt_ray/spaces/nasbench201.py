@@ -2,7 +2,7 @@
 
 import re
 
-from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.arch import ArchSpec, Edge, Graph
 from zcpt_ray.cells import Cell
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import Head, Layer, ResidualBlock, Stem
@@ -12,6 +12,8 @@ from zcpt_ray.supernet import Supernet
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 ENDS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Source and target node of each edge."""
+NODES = ("in", "1", "2", "out")
+"""Their names in drawings."""
 
 
 class NASBench201(Space):
@@ -28,6 +30,9 @@ class NASBench201(Space):
     @property
     def thin(self) -> Space:
         return NASBench201(channels=1, cells_per_stage=1, image_channels=1)
+
+    def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
+        return {"cell": [(NODES[source], NODES[target], kept[0]) for (source, target), kept in zip(ENDS, arch.kept, strict=True)]}
 
     def encode(self, arch: ArchSpec) -> str:
         """`|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: per target node its ops, each with its source node."""
