@@ -7,6 +7,7 @@ from zcpt_ray.baselines import random_arch
 from zcpt_ray.benchmarks import load_benchmark
 from zcpt_ray.costs import Cost, Costs
 from zcpt_ray.data import Batch
+from zcpt_ray.proxies.flops import flops
 from zcpt_ray.proxies.params import params
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.darts import Darts, everywhere
@@ -14,6 +15,12 @@ from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.toy_chain import ToyChain
 
 IMAGE = (3, 32, 32)
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), "
+    "('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), "
+    "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), "
+    "('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
 
 
 @pytest.mark.data
@@ -52,6 +59,27 @@ def test_of_a_cell_of_nasbench1shot1_only_what_leads_to_the_output_costs() -> No
     arch = space.decode(other)
     batch = Batch(torch.zeros(2, *IMAGE), torch.zeros(2, dtype=torch.int64))
     assert params(space.network(arch, 10, seed=0), batch) == small
+
+
+def test_the_networks_that_an_architecture_makes(batch: Batch) -> None:
+    """DARTS-V2 has 3.3 M parameters for CIFAR and 4.7 M for ImageNet (Liu et al. 2019).
+
+    Their 574 M multiply-adds are more than its convolutions take: with other tools people find 523 to 545 M (quark0/darts#46).
+    """
+    space = SPACES["darts"]
+    arch = space.decode(DARTS_V2)
+    found, network = Costs(space, 10, IMAGE).networks(arch), space.network(arch, 10, seed=0)
+    assert list(found) == ["scored", "trained", "trained on ImageNet"]
+    assert found["scored"] == Cost(sum(parameter.numel() for parameter in network.parameters()), int(flops(network, batch)))
+    assert found["trained"].params == 3_349_342
+    assert found["trained on ImageNet"].params == pytest.approx(4.7e6, rel=0.02)
+    assert 523e6 < found["trained on ImageNet"].flops < 545e6
+
+
+def test_of_equal_networks_one_is_listed() -> None:
+    space = SPACES["nasbench201"]
+    costs, arch = Costs(space, 10, IMAGE), space.arch(15_000)
+    assert costs.networks(arch) == {"scored": costs.of(arch)}
 
 
 def test_the_cheapest_way_to_finish() -> None:

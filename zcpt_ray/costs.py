@@ -12,12 +12,14 @@ from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.data import ImageSet, draw_minibatch
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Layer
+from zcpt_ray.layers import Layer, eval_mode
 from zcpt_ray.proxies.base import running_layers
 from zcpt_ray.proxies.flops import multiply_adds
 from zcpt_ray.spaces import Space, find_space
 
 MILLION = 1e6
+IMAGENET_CLASSES = 1000
+IMAGENET_SHAPE = (3, 224, 224)
 T = TypeVar("T")
 
 
@@ -46,15 +48,11 @@ class Costs:
 
     def __init__(self, space: Space, num_classes: int, image_shape: tuple[int, ...]) -> None:
         self.space = space
+        self.num_classes = num_classes
+        self.image_shape = image_shape
         with torch.device("meta"):
-            net = space.trained_form(space.edges, num_classes).eval()
-            with torch.no_grad(), running_layers(net, (nn.Module,)) as ran:
-                net(torch.empty(1, *image_shape))
-        params, flops = dict.fromkeys(net.modules(), 0), dict.fromkeys(net.modules(), 0)
-        for module, output in ran:
-            params[module] = sum(parameter.numel() for parameter in module.parameters(False))
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                flops[module] = multiply_adds(module, output)
+            net = space.trained_form(space.edges, num_classes)
+        params, flops = module_costs(net, image_shape)
         self.params, self.flops = (self._by_op(net, counts) for counts in (params, flops))
         self.fixed = Cost(sum(params.values()) - _total(self.params), sum(flops.values()) - _total(self.flops))
 
@@ -65,6 +63,25 @@ class Costs:
             self.fixed.params + sum(self.params[edge][op] for edge, op in pairs),
             self.fixed.flops + sum(self.flops[edge][op] for edge, op in pairs),
         )
+
+    def networks(self, arch: ArchSpec) -> dict[str, Cost]:
+        """Of every network that a finished architecture makes: the one that is scored, and, where they are others, the one that one
+        would train and the one for ImageNet."""
+        edges = self.space.single_path(arch)
+        with torch.device("meta"):
+            built = {
+                "scored": (self.space.build(edges, self.num_classes), self.image_shape),
+                "trained": (self.space.trained_form(edges, self.num_classes), self.image_shape),
+            }
+            if form := self.space.imagenet_form:
+                built["trained on ImageNet"] = form.trained_form(edges, IMAGENET_CLASSES), IMAGENET_SHAPE
+        costs: dict[str, Cost] = {}
+        for name, (network, shape) in built.items():
+            params, flops = module_costs(network, shape)
+            cost = Cost(sum(params.values()), sum(flops.values()))
+            if cost not in costs.values():
+                costs[name] = cost
+        return costs
 
     def least(self, arch: PartialArch) -> Cost:
         """The fewest parameters and the fewest multiply-adds that `arch` can be finished with; not always by one architecture."""
@@ -127,6 +144,18 @@ def budget_share(config: SearchConfig, images: ImageSet) -> BudgetShare:
 def first_within(choices: Sequence[T], share: Callable[[T], float]) -> T:
     """The first choice within the budget; the one that exceeds it least where two budgets leave none."""
     return next((choice for choice in choices if share(choice) <= 1), None) or min(choices, key=share)
+
+
+def module_costs(net: nn.Module, image_shape: tuple[int, ...]) -> tuple[dict[nn.Module, int], dict[nn.Module, int]]:
+    """Parameters and multiply-adds of each module's own of a network without memory; 0 for what does not run in eval mode."""
+    with torch.device("meta"), torch.no_grad(), eval_mode(net), running_layers(net, (nn.Module,)) as ran:
+        net(torch.empty(1, *image_shape))
+    params, flops = dict.fromkeys(net.modules(), 0), dict.fromkeys(net.modules(), 0)
+    for module, output in ran:
+        params[module] = sum(parameter.numel() for parameter in module.parameters(False))
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            flops[module] = multiply_adds(module, output)
+    return params, flops
 
 
 def _total(costs: list[list[int]]) -> int:

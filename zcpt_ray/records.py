@@ -11,7 +11,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ class SearchResult:
     """The outcome: `candidates` best first. `seconds` are worker seconds per phase, and `wall` for the last call of the run.
 
     `benchmark` is what a tabular benchmark knows of the best architecture: empty if that is not in it, None without a table.
-    `num_known` is how many of the candidates are in it.
+    `num_known` is how many of the candidates are in it. `costs`: parameters and multiply-adds of the networks that the best
+    architecture makes, by what they are for.
     """
 
     config: SearchConfig
@@ -87,6 +88,7 @@ class SearchResult:
     benchmark: dict[str, Any] | None
     versions: dict[str, str]
     num_known: int | None = None
+    costs: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def save(self, directory: Path) -> None:
         """Write `result.json` and `candidates.parquet`."""

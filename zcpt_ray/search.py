@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 
 import pandas as pd
@@ -315,7 +315,8 @@ def select(store: RunStore, sizes: Sizes, wall: float) -> SearchResult:
     fitting = tuple(c for c in result.candidates if Cost(c.params, c.flops).share_of(store.config) <= 1)
     if not fitting:
         raise UserError(f"none of the {len(result.candidates)} candidates fits both budgets; more --num-proposals may find one")
-    return replace(result, best=fitting[0], candidates=fitting)
+    networks = costs.networks(parts.space.decode(fitting[0].arch))
+    return replace(result, best=fitting[0], candidates=fitting, costs={name: asdict(cost) for name, cost in networks.items()})
 
 
 def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[Progress], None] = lambda _: None) -> SearchResult:

@@ -69,6 +69,11 @@ class Space(ABC):
         names = ("input", *(edge.name for edge in self.edges))
         return {"layers": [(names[i], names[i + 1], " + ".join(ops)) for i, ops in enumerate(arch.kept)]}
 
+    @property
+    def imagenet_form(self) -> "Space | None":
+        """The same edges in networks for ImageNet (224 px), where architectures are taken there to be trained."""
+        return None
+
     @abstractmethod
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         """The network whose edges offer the candidates that `edges` say: all of them, or what an architecture keeps."""

@@ -89,6 +89,7 @@ class Darts(Space):
     ) -> None:
         self.name = name
         self.candidates = candidates
+        self.share = share
         self.channels = channels
         self.num_cells = num_cells
         self.imagenet = imagenet
@@ -105,6 +106,10 @@ class Darts(Space):
         """First ops, then inputs of nodes; in either a lane for normal and one for reduction cells."""
         ops = tuple(tuple(self._op(kind, i) for i in range(NUM_EDGES)) for kind in KINDS)
         return ops, tuple(tuple(self._inputs(kind, target) for target in range(2, 2 + NODES)) for kind in KINDS)
+
+    @property
+    def imagenet_form(self) -> "Darts | None":
+        return None if self.imagenet else Darts(self.name, self.candidates, self.share, imagenet=True)
 
     def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
         """Two cells; what leads to their output is put side by side there."""
