@@ -18,7 +18,7 @@ LEVELS = (
     {"darts_cell", "inverted_residual"},
     {"darts_network"},
     {"proxies", "spaces"},
-    {"orders", "oracles", "score_count", "score_tables", "supernet_training", "costs"},
+    {"orders", "oracles", "score_count", "score_tables", "supernet_training", "costs", "search_report"},
     {"scoring"},
     {"baselines"},
     {"search", "convert_nasbench201"},

@@ -40,21 +40,25 @@ def test_a_search_ends_in_a_table_and_files(monkeypatch: pytest.MonkeyPatch, cap
     assert f"Best: {result['best']['arch']}" in printed
     assert result["benchmark"] is None
     assert result["config"]["space"] == "toy-chain-1"
-    assert sorted(path.name for path in Path("run").iterdir()) == [
-        "candidates.parquet",
-        "config.json",
-        "pareto.csv",
-        "pareto.md",
-        "pareto.parquet",
-        "pareto.tex",
-        "proposals",
-        "result.json",
-        "validations",
-    ]
+    tables = {f"{name}{suffix}" for name in ("pareto", "replay") for suffix in (".csv", ".md", ".parquet", ".tex")}
+    figures = {f"{name}{suffix}" for name in ("best", "replay") for suffix in (".png", ".svg")}
+    records = {"candidates.parquet", "config.json", "proposals", "result.json", "validations"}
+    assert {path.name for path in Path("run").iterdir()} == tables | figures | records
+    assert list(result["costs"]) == ["scored"]
+    assert f"{result['costs']['scored']['params'] / 1e6:.3f}" in printed
+    assert "Drawing: run/best.png" in printed
+    assert "Also in run/replay.md" in printed
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()}
     call(monkeypatch, *SMALL, "--out", "run")
     assert "This search is finished" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()} == before
+
+
+def test_a_baseline_leaves_a_drawing_and_no_replay(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    call(monkeypatch, *SMALL, "--method", "random", "--out", "run")
+    assert "Drawing: run/best.png" in capsys.readouterr().out
+    assert Path("run/best.svg").exists()
+    assert not list(Path("run").glob("replay.*"))
 
 
 def test_a_run_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,23 @@
 import dataclasses
+import math
 from pathlib import Path
 
 import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.records import ScoredCandidate, SearchResult
-from zcpt_ray.results import benchmark_table, candidate_table, comparison_table, pareto_table, readable, terminal_table, write_table
+from zcpt_ray.records import Decision, Proposal, ScoredCandidate, SearchResult
+from zcpt_ray.results import (
+    benchmark_table,
+    candidate_table,
+    comparison_table,
+    cost_table,
+    pareto_table,
+    readable,
+    replay_table,
+    score_places,
+    terminal_table,
+    write_table,
+)
 
 
 def result(seed: int, errors: list[float], order: str = "random", dataset: str = "cifar10") -> SearchResult:
@@ -102,3 +114,39 @@ def test_score_against_size() -> None:
     assert table.index.tolist() == ["a", "b", "c", "d"]
     assert table["best for its params"].tolist() == [True, False, True, True]
     assert table["best for its FLOPs"].tolist() == [True, False, False, True]
+
+
+def test_the_replay_of_a_proposal() -> None:
+    """By hand: `a` wins by 1 of a spread of 4; of two kept inputs the worse one wins by 2 of 8; a tie; an infinite score."""
+    decisions = (
+        Decision(0, "e0", ("a",), {"a": 5.0, "b": 4.0, "c": 1.0}),
+        Decision(1, "node", ("0", "2"), {"0": 9.0, "1": 1.0, "2": 5.0, "3": 3.0}),
+        Decision(2, "tie", ("b",), {"a": 2.0, "b": 2.0}),
+        Decision(3, "inf", ("b",), {"a": -math.inf, "b": 2.0}),
+    )
+    proposal = Proposal(0, "x", decisions, 11, 1.0)
+    table = replay_table(proposal)
+    assert table[["step", "edge", "kept", "runner-up"]].values.tolist() == [
+        [0, "e0", "a", "b"],
+        [1, "node", "0, 2", "3"],
+        [2, "tie", "b", "a"],
+        [3, "inf", "b", "a"],
+    ]
+    assert table["score"].tolist() == [5, 5, 2, 2]
+    assert table["margin"].tolist() == [1, 2, 0, math.inf]
+    assert table["relative margin"].tolist()[:2] == [0.25, 0.25]
+    assert table["relative margin"].isna().tolist() == [False, False, True, True]
+    places = score_places(proposal)
+    assert places.loc[0, ["a", "b", "c"]].tolist() == [1, 0.75, 0]
+    assert places.loc[1, ["0", "1", "2", "3"]].tolist() == [1, 0, 0.5, 0.25]
+    assert math.isnan(places.loc[0, "3"])
+
+
+def test_a_baseline_has_no_replay() -> None:
+    assert replay_table(Proposal(0, "x", (), 1, 1.0)).empty
+
+
+def test_costs_are_in_millions() -> None:
+    assert cost_table({"scored": {"params": 372_346, "flops": 50_240_000}}).to_dict("records") == [
+        {"network": "scored", "params [M]": "0.372", "FLOPs [M]": "50.2"}
+    ]

@@ -27,6 +27,7 @@ from zcpt_ray.results import benchmark_table, candidate_table, pareto_table, rea
 from zcpt_ray.score_tables import Spread, spread_locally
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally
+from zcpt_ray.search_report import report_best
 from zcpt_ray.spaces import SPACES
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
         result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch), num_known=known)
         result.save(directory)
     print_result(result, console)
+    report_best(result, directory, console)
     return result
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from zcpt_ray.published import paper_covers, published_error
-from zcpt_ray.records import SearchResult
+from zcpt_ray.records import Proposal, SearchResult
 
 
 def candidate_table(result: SearchResult) -> pd.DataFrame:
@@ -98,6 +98,60 @@ def paper_column(search: str, space: str) -> dict[str, str]:
 def mean_and_deviation(mean: float, deviation: float) -> str:
     """As tables print it: `5.88±0.38`."""
     return f"{mean:.2f}±{deviation:.2f}"
+
+
+def replay_table(proposal: Proposal) -> pd.DataFrame:
+    """One row per decision, in order: the kept ops, the (lowest) score among them, the best other op, and by how much that lost.
+
+    `margin` is the difference of the two scores; `relative margin` divides it by the spread of the edge's scores, NaN where that is
+    0 or infinite. A budget may have kept a worse op: then they are negative. No rows where a proposal decided nothing edge by edge.
+    """
+    rows = []
+    for decision in proposal.decisions:
+        others = {op: score for op, score in decision.scores.items() if op not in decision.kept}
+        score, runner_up = min(decision.scores[op] for op in decision.kept), max(others, key=others.__getitem__)
+        margin, spread = score - others[runner_up], _spread(decision.scores)
+        rows.append(
+            {
+                "step": decision.step,
+                "edge": decision.edge,
+                "kept": ", ".join(decision.kept),
+                "score": score,
+                "runner-up": runner_up,
+                "its score": others[runner_up],
+                "margin": margin,
+                "relative margin": margin / spread if spread else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def score_places(proposal: Proposal) -> pd.DataFrame:
+    """A row per decision, a column per op: where its score lies between the worst (0) and the best (1) of the edge.
+
+    NaN where the edge has no such op, or its scores no finite spread.
+    """
+    rows = []
+    for decision in proposal.decisions:
+        least, spread = min(decision.scores.values()), _spread(decision.scores)
+        rows.append({op: (score - least) / spread if spread else float("nan") for op, score in decision.scores.items()})
+    return pd.DataFrame(rows, dtype=float)
+
+
+def _spread(scores: Mapping[str, float]) -> float:
+    """Best less worst; 0 where that is not finite."""
+    spread = max(scores.values()) - min(scores.values())
+    return spread if np.isfinite(spread) else 0.0
+
+
+def cost_table(costs: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    """One row per network that an architecture makes."""
+    return pd.DataFrame(
+        [
+            {"network": name, "params [M]": f"{cost['params'] / 1e6:.3f}", "FLOPs [M]": f"{cost['flops'] / 1e6:.1f}"}
+            for name, cost in costs.items()
+        ]
+    )
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:

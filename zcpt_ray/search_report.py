@@ -1,0 +1,39 @@
+"""What a search leaves for people: a drawing of the best architecture, and how it was decided."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from zcpt_ray.drawings import architecture
+from zcpt_ray.plots import replay, save_figure
+from zcpt_ray.records import RunStore, SearchResult
+from zcpt_ray.results import cost_table, readable, replay_table, score_places, terminal_table, write_table
+from zcpt_ray.spaces import find_space
+
+LINES = 8
+"""How many decisions the terminal shows."""
+
+
+def report_best(result: SearchResult, directory: Path, console: Console) -> None:
+    """Print what the best architecture of a run costs, how it was decided, and where the drawings are; make what is not there yet.
+
+    In the run directory: `best` (.png, .svg) and, unless a baseline found it, `replay` (tables and figure).
+    """
+    if result.costs:
+        console.print(terminal_table(cost_table(result.costs), "The best candidate's networks"))
+    if not (directory / "best.svg").exists():
+        space = find_space(result.config.space)
+        ops = [op for edge in space.edges for op in edge.candidates]
+        title = f"{space.name}, best of {len(result.candidates)} candidates"
+        save_figure(architecture(space.graphs(space.decode(result.best.arch)), title, ops), directory / "best")
+    console.print(f"Drawing: {directory / 'best.png'} (and .svg)", soft_wrap=True)
+    proposal = RunStore(result.config, directory).proposals.get(result.best.first_proposal)
+    if proposal is None or not proposal.decisions:
+        return
+    table = replay_table(proposal)
+    if not (directory / "replay.svg").exists():
+        write_table(table, directory / "replay")
+        save_figure(replay(table, score_places(proposal)), directory / "replay")
+    console.print(terminal_table(readable(table.head(LINES)), f"How proposal {proposal.index} decided"))
+    left = f"{len(table) - LINES} more decisions in" if len(table) > LINES else "Also in"
+    console.print(f"{left} {directory / 'replay.md'} (.csv, .tex, .parquet); figure: replay.png (and .svg)", soft_wrap=True)
