@@ -12,7 +12,9 @@ from PIL import Image
 
 from zcpt_ray import benchmarks
 from zcpt_ray.cli import NAMES
+from zcpt_ray.configs import SMOKE_SPACES
 from zcpt_ray.nasbench101 import CellGraph, read_cell
+from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.nasbench201 import OPS
 
 JOBS = Path(__file__).parent.parent / "jobs"
@@ -55,6 +57,21 @@ def test_the_study_writes_tables_and_figures(monkeypatch: pytest.MonkeyPatch) ->
     assert {"zc-pt(nwot)", "disc-acc"} < set(table.index)
     assert "paper" not in table
     assert "paper" not in pd.read_parquet(out / "initial-picked.parquet")
+
+
+def test_a_search_of_darts_ends_in_a_drawing_and_a_replay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, "darts_search", "--local", "--smoke", "--space", "darts-s2", "--num-proposals", "1", "--out", "out")
+    printed = capsys.readouterr().out
+    assert "darts-s2-small on digits" in printed
+    assert "trained on ImageNet" in printed
+    assert "26 more decisions in out/replay.md" in printed
+    assert "sep_conv_3x3" in Path("out/best.svg").read_text()
+    table = pd.read_parquet("out/replay.parquet")
+    assert len(table) == 2 * (14 + 3)
+    assert (table["margin"] >= 0).all()
+    assert set(SMOKE_SPACES.values()) <= set(SPACES)
 
 
 def test_published_scores_stand_beside_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,10 @@ def run_id(config: SearchConfig) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
+SMOKE_SPACES = {name: f"{name}-small" for name in ("darts", "darts-with-none", "darts-s1", "darts-s2", "darts-s3", "darts-s4")}
+"""What a smoke run searches in place of a space that takes minutes: the same choices in smaller networks."""
+
+
 def smoke(config: SearchConfig) -> SearchConfig:
     """The same search, as small as it goes: it shows that everything runs, not what the method finds.
 
@@ -124,4 +128,5 @@ def smoke(config: SearchConfig) -> SearchConfig:
     """
     training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
     few = min(config.num_proposals, 2), min(config.num_validations, 3)
+    config = dataclasses.replace(config, space=SMOKE_SPACES.get(config.space, config.space))
     return dataclasses.replace(config, num_proposals=few[0], num_validations=few[1], batch_size=4, evaluations=8, training=training)

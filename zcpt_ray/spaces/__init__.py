@@ -4,7 +4,7 @@ from pathlib import Path
 
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.spaces.darts import DARTS_SPACES
+from zcpt_ray.spaces.darts import DARTS_SPACES, SMALL_DARTS_SPACES
 from zcpt_ray.spaces.mobilenet import MobileNet
 from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
@@ -21,6 +21,7 @@ SPACES: dict[str, Space] = {
         NASBenchMacro(),
         MobileNet(),
         *DARTS_SPACES,
+        *SMALL_DARTS_SPACES,
         *(NASBench1Shot1(number) for number in (1, 2, 3)),
         *(ToyChain(length) for length in range(1, 9)),
     )

@@ -108,6 +108,11 @@ class Darts(Space):
         return ops, tuple(tuple(self._inputs(kind, target) for target in range(2, 2 + NODES)) for kind in KINDS)
 
     @property
+    def small(self) -> "Darts":
+        """The same choices in cells of 4 channels at first, 3 cells: for runs that only show that everything runs."""
+        return Darts(f"{self.name}-small", self.candidates, self.share, channels=4, num_cells=3)
+
+    @property
     def imagenet_form(self) -> "Darts | None":
         return None if self.imagenet else Darts(self.name, self.candidates, self.share, imagenet=True)
 
@@ -261,3 +266,5 @@ DARTS_SPACES = (
     Darts("darts-s4", everywhere("noise", "sep_conv_3x3")),
 )
 """The full space and the subspaces, with the CIFAR stem."""
+SMALL_DARTS_SPACES = tuple(space.small for space in DARTS_SPACES)
+"""`darts-small`, ...: the same in networks that are scored in no time, for smoke runs."""
