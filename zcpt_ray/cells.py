@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge
-from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, relu_code
+from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, active_code
 from zcpt_ray.ops import OPS, CandidateOp, LinearForm, LinearOp, ReLUConvBN, box_sum_3x3, weighted_sum
 
 
@@ -79,7 +79,7 @@ class Cell(Layer):
                 for node_sum in sums:
                     nodes.append(_Node(node_sum(nodes)))
                 read = [(node, reads) for node, reads in zip(nodes, counts, strict=False) if any(reads)]
-                return nodes[-1].value, [ReluCode(relu_code(node.value), *reads) for node, reads in read]
+                return nodes[-1].value, [ReluCode(active_code(node.active), *reads) for node, reads in read]
 
             return run
 

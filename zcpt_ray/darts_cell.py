@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.cells import MixedOp
 from zcpt_ray.darts_ops import DARTS_OPS, FactorizedReduce, Pool, PoolBN, Separable, SkipConnect, Stage, max_pool, pad_to_even
-from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, relu_code
+from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, active_code
 from zcpt_ray.ops import CandidateOp, Noise, ReLUConvBN, box_sum_3x3, fold_bn, scale_and_shift
 
 NODES = 4
@@ -102,8 +102,7 @@ class DartsCell(Layer):
                 nodes = _Nodes([read(tensor, codes) for read, tensor in zip(preprocess, x, strict=True)])
                 for node_sum in sums.values():
                     nodes.values.append(node_sum(nodes, codes, self._zeros(nodes.values)))
-                read_nodes = zip(nodes.values, relus, strict=False)
-                codes += [ReluCode(relu_code(node), count, 0) for node, count in read_nodes if count]
+                codes += [ReluCode(active_code(nodes.active((node,))), count, 0) for node, count in enumerate(relus) if count]
                 return (x[1], torch.cat(nodes.values[2:], dim=1)), codes
 
             return run
@@ -145,9 +144,9 @@ def _folded_preprocess(module: ReLUConvBN | FactorizedReduce) -> Callable[[Tenso
         blocks, stride = 1, 1
 
     def run(x: Tensor, codes: list[ReluCode]) -> Tensor:
-        codes.append(ReluCode(relu_code(x), 1, blocks))
-        active = F.relu(x) if stride == 1 else pad_to_even(F.relu(x))
-        return F.conv2d(active, kernel, bias, stride)
+        active = F.relu(x)
+        codes.append(ReluCode(active_code(active), 1, blocks))
+        return F.conv2d(pad_to_even(active) if stride == 2 else active, kernel, bias, stride)
 
     return run
 
@@ -239,8 +238,8 @@ def _separable_term(group: list[tuple[int, tuple[Stage, ...], float]]) -> Term:
         x = nodes.active(sources)
         for first_depthwise, pointwise, bias in steps:
             x = F.conv2d(first_depthwise(x), pointwise, bias, groups=len(sources))
-            codes.append(ReluCode(relu_code(x), 1, 0))
             x = F.relu_(x)
+            codes.append(ReluCode(active_code(x), 1, 0))
         _pixels(total).addmm_(_pixels(depthwise(x)), joined)
 
     return add

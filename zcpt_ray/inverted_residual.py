@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge
 from zcpt_ray.cells import MixedOp
-from zcpt_ray.layers import EdgeWeights, Folded, JointFolded, Layer, ReluCode
+from zcpt_ray.layers import EdgeWeights, Folded, JointFolded, Layer, ReluCode, active_code
 from zcpt_ray.ops import CandidateOp, fold_bn
 
 FoldedBlock = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
@@ -33,7 +33,7 @@ class ConvBN(nn.Sequential):
             self.relu = nn.ReLU6()
 
     def folding(self) -> FoldedBlock:
-        """One convolution; a tensor that was clamped to 0..6 is cast to bool several times faster than compared with 0."""
+        """One convolution."""
         kernel, bias = fold_bn(self.conv.weight, self.bn)
         kernel = kernel.contiguous(memory_format=torch.channels_last)
         has_relu = hasattr(self, "relu")
@@ -42,7 +42,7 @@ class ConvBN(nn.Sequential):
             x = _convolve(x, kernel, bias, self.conv.stride[0], self.conv.groups)
             if not has_relu:
                 return x, []
-            return x.clamp_(0, 6), [x.bool().permute(0, 2, 3, 1).reshape(len(x), -1)]
+            return x.clamp_(0, 6), [active_code(x)]
 
         return run
 

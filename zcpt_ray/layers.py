@@ -269,7 +269,12 @@ def batch_statistics(net: nn.Module) -> Iterator[None]:
 
 def relu_code(x: Tensor) -> Tensor:
     """[B, C, H, W] -> bool [B, D]: which units are > 0."""
-    code = x > 0
+    return active_code(F.relu(x))
+
+
+def active_code(active: Tensor) -> Tensor:
+    """The same of what a ReLU gave. On a CPU the cast to bool is several times faster than the comparison with 0."""
+    code = active.bool()
     if code.dim() == 4:
         code = code.permute(0, 2, 3, 1)  # the memory order of channels_last: no copy
-    return code.reshape(len(x), -1)
+    return code.reshape(len(active), -1)
