@@ -24,7 +24,11 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.records import RunStore, SearchResult
 from zcpt_ray.search import run_search_locally
 
-pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning"),
+]
 JOB = Path(__file__).parent.parent / "jobs" / "nb201_search.py"
 SMALL = SearchConfig(space="toy-chain-2", num_proposals=4, num_validations=25, batch_size=8)
 SLOW = SearchConfig(num_proposals=3, num_validations=40, batch_size=32)

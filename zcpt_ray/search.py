@@ -275,7 +275,7 @@ def _judge(proxy: Proxy, supernet: Supernet, batch: Batch, archs: Sequence[Parti
     return scores
 
 
-def _decide(arch: PartialArch, visit: Visit, scores: StepScores, step: int, share: BudgetShare) -> tuple[int, Decision]:
+def _decide(arch: PartialArch, visit: Visit, scores: StepScores, step: int, share: BudgetShare = unlimited) -> tuple[int, Decision]:
     """Run an order up to its next decision."""
     wanted = next(visit)
     while isinstance(wanted, tuple):
