@@ -8,6 +8,7 @@ from zcpt_ray.benchmarks import require_benchmark
 from zcpt_ray.cli import Cluster, open_console, require_some, start
 from zcpt_ray.comparison import NASWOT_FLAG, Comparison, named_searches
 from zcpt_ray.configs import SearchConfig, smoke
+from zcpt_ray.errors import UserError
 
 UNUSED = {
     "seed": "seeds are given by --seeds",
@@ -43,7 +44,11 @@ def main(options: Options) -> None:
     named = named_searches(options.config, options.searches, options.proxies)
     config, seeds = replace(options.config, seed=options.seeds[0]), options.seeds
     if options.naswot_draws:
-        require_benchmark(config.space, NASWOT_FLAG)
+        benchmark = require_benchmark(config.space, NASWOT_FLAG)
+        for dataset in benchmark.datasets:
+            benchmark.accuracies(dataset, "test accuracy")  # raises where the table is a partial one
+        if (config.max_params, config.max_flops) != (None, None):
+            raise UserError(f"{NASWOT_FLAG} draws from all networks: leave out --max-params and --max-flops")
     if options.smoke:
         named, config, seeds = {label: smoke(search) for label, search in named.items()}, smoke(config), seeds[:1]
     comparison = Comparison(options.out, options.cluster, open_console(), beside_paper=not options.smoke)

@@ -43,7 +43,9 @@ def main(options: Options) -> None:
     console.print(terminal_table(readable(table.drop(columns="architecture")), f"{config.proxy} end to end, mean of V minibatches"))
 
 
-UNUSED = dict.fromkeys(("scoring", "method", "order", "num_proposals", "evaluations"), "nothing is searched")
+UNUSED = dict.fromkeys(
+    ("scoring", "method", "order", "num_proposals", "evaluations", "max_params", "max_flops"), "nothing is searched"
+)
 
 if __name__ == "__main__":
     start(main, Options(SearchConfig(num_validations=10)), __doc__ or "", unused=UNUSED)

@@ -172,3 +172,12 @@ def test_a_bad_table_is_found_before_the_search(
         call(monkeypatch, "--local", "--smoke", "--out", "run")
     assert "nasbench201.parquet" in capsys.readouterr().err
     assert not list(Path("run/proposals").iterdir())
+
+
+def test_a_folder_does_not_hide_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the working directory has folders called as a data set and a space, these are meant."""
+    Path("digits").mkdir()
+    Path("toy-chain-1").mkdir()
+    call(monkeypatch, *SMALL, "--out", "run")
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["dataset"], config["space"]) == ("digits", "toy-chain-1")

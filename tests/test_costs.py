@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -103,3 +105,15 @@ def test_the_cheapest_inputs_of_a_node() -> None:
     assert "1" in cheapest.kept[names.index("normal/node3")]
     extra = costs.least(arch).params - costs.least(PartialArch.all_open(space.edges)).params
     assert extra == costs.params[names.index("normal/2")][1]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_cheapest_cell_of_nasbench1shot1(number: int) -> None:
+    """Of all ways to choose inputs, as some leave a block without use."""
+    space = NASBench1Shot1(number, channels=4, cells_per_stack=1)
+    costs, arch = Costs(space, 10, IMAGE), PartialArch.all_open(space.edges)
+    for block, op in enumerate(("conv3x3-bn-relu", "maxpool3x3", "maxpool3x3", "conv1x1-bn-relu")):
+        arch = arch.discretize(block, (op,))
+    choices = [list(itertools.combinations(edge.candidates, edge.keep)) for edge in space.edges[4:]]
+    every = [costs.of(ArchSpec(space.name, (*arch.kept[:4], *inputs))).params for inputs in itertools.product(*choices)]
+    assert costs.least(arch).params == min(every)

@@ -47,6 +47,12 @@ def test_the_example_is_a_space() -> None:
         ((('name = "own"', 'name = "own"\n    stages = (((0, 1),),)'),), "edge '2<-1' must be in one lane of its stages, is in 0"),
         ((('"bottleneck": Bottleneck', '"other": Bottleneck'),), "KeyError"),
         ((("Head(32)", "Head(16)"),), "does not run"),
+        ((('name = "own"', 'name = "own"\n    stages = (((0, 1, 2), ()),)'),), "must hold edges 0 to 2, and no empty lane"),
+        (
+            (('return ",".join(op for (op,) in arch.kept)', "return arch.nothing"),),
+            "what it writes of .*AttributeError",
+        ),
+        ((("ArchSpec(self.name, tuple((op,)", 'ArchSpec("mine", tuple((op,)'),), "does not read what it writes of .*cannot build"),
         ((("SPACE = ", "OTHER = "),), "must hold a zcpt_ray.spaces.Space as SPACE, has NoneType"),
         ((('",".join', '";".join'),), "not an architecture of this space"),
     ],

@@ -46,6 +46,8 @@ def test_architectures_from_a_file(tmp_path: Path) -> None:
 def test_random_architectures_repeat_themselves() -> None:
     assert random_archs(CONFIG, 3) == random_archs(CONFIG, 3)
     assert len(random_archs(CONFIG, 3)) == 3
+    with pytest.raises(UserError, match="--count must be at least 1, got 0"):
+        random_archs(CONFIG, 0)
 
 
 def test_without_a_minibatch_there_is_no_ranking() -> None:

@@ -155,7 +155,7 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*result\.json"):
         SearchResult.load(tmp_path)
     (tmp_path / "result.json").write_text('{"config": {}}')
-    with pytest.raises(UserError, match="is not the result of a search"):
+    with pytest.raises(UserError, match="is no result of this version"):
         SearchResult.load(tmp_path)
 
 

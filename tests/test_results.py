@@ -150,3 +150,9 @@ def test_costs_are_in_millions() -> None:
     assert cost_table({"scored": {"params": 372_346, "flops": 50_240_000}}).to_dict("records") == [
         {"network": "scored", "params [M]": "0.372", "FLOPs [M]": "50.2"}
     ]
+
+
+def test_what_was_pruned_has_no_replay() -> None:
+    """TE-NAS takes ops away: its decisions keep nothing."""
+    pruned = Proposal(0, "a", (Decision(0, "edge", (), {"x": 1.0, "y": 2.0}),), 2, 0.1)
+    assert replay_table(pruned).empty

@@ -184,3 +184,8 @@ def test_a_budget_that_nothing_fits() -> None:
 def test_a_method_without_a_budget() -> None:
     with pytest.raises(UserError, match="'prune' keeps no budget"):
         resolve(dataclasses.replace(CONFIG, method="prune", max_params=1))
+
+
+def test_a_proxy_that_needs_a_thin_form() -> None:
+    with pytest.raises(UserError, match="'tenas' does not serve space 'darts': it has no thin form"):
+        resolve(SearchConfig(space="darts", proxy="tenas"))

@@ -116,3 +116,9 @@ def test_figures_of_a_chain(tmp_path: Path) -> None:
     plots.save_figure(plots.toy_chain_ops(study.mean_ranks(scores), names), tmp_path / "a7")
     plots.save_figure(plots.initial_scoring({names[0]: table}), tmp_path / "figure2")
     assert len(list(tmp_path.glob("*.svg"))) == 3
+
+
+def test_a_space_whose_edges_keep_more_than_one(tmp_path: Path) -> None:
+    run = study.StudyRun(SearchConfig(space="darts-s2-small"), ())
+    with pytest.raises(UserError, match="'normal/node2' of 'darts-s2-small' keeps 2"):
+        study.run_study([run], tmp_path)

@@ -217,3 +217,15 @@ def test_a_cell_of_other_ops_is_evaluated_as_it_is_written(batch: Batch) -> None
         plain = [proxy.measure(MaskedSupernet(net, each), batch)[0] for each in archs]
         np.testing.assert_allclose(score_archs(proxy, net, archs, batch), plain, rtol=1e-5)
         assert len(set(plain)) == 3
+
+
+@pytest.mark.parametrize("name", ["darts", "darts-s4", "nasbench-macro", "mobilenet"])
+@pytest.mark.parametrize("proxy", PROXIES.values(), ids=lambda proxy: proxy.name)
+def test_every_proxy_takes_every_space(proxy: Proxy, name: str, batch: Batch) -> None:
+    """A number for the supernet and for one with an op removed; tenas asks for a thin form, and is refused where there is none."""
+    space = SMALL[name]
+    if proxy.thin and space.thin is None:
+        pytest.skip("no thin form")
+    net, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
+    for each in (arch, arch.perturb(1, space.edges[1].candidates[-1])):
+        assert not any(np.isnan(proxy.measure(MaskedSupernet(net, each), batch)))

@@ -111,19 +111,21 @@ def propose_evolved(p: Proposing) -> Found:
         (measured,) = p.measure([PartialArch(p.space.edges, child.kept)], True)
         alive.append(len(history))
         history.append((child, measured))
-    scores = p.proxy.combine([measured for _, measured in history])
-    return Found(history[int(np.argmax(scores))][0], num_evaluations=len(history))
+    fitting = [entry for entry in history if p.share(PartialArch(p.space.edges, entry[0].kept)) <= 1] or history
+    scores = p.proxy.combine([measured for _, measured in fitting])
+    return Found(fitting[int(np.argmax(scores))][0], num_evaluations=len(history))
 
 
 def mutate(space: Space, arch: ArchSpec, random: np.random.Generator, share: BudgetShare = unlimited) -> ArchSpec:
-    """`arch` with one edge, of those that leave a choice, drawn anew and otherwise than it was; itself if a budget allows none."""
+    """`arch` with one edge drawn anew, of those that leave a choice, so that it is another one; itself if a budget allows none."""
     for index in random.permutation(PartialArch.all_open(space.edges).open_edges).tolist():
         edge = space.edges[index]
         others = [kept for kept in itertools.combinations(edge.candidates, edge.keep) if set(kept) != set(arch.kept[index])]
         for position in random.permutation(len(others)):
             kept = (*arch.kept[:index], others[position], *arch.kept[index + 1 :])
-            if share(PartialArch(space.edges, kept)) <= 1:
-                return ArchSpec(arch.space, kept)
+            other = ArchSpec(arch.space, kept)
+            if space.encode(other) != space.encode(arch) and share(PartialArch(space.edges, kept)) <= 1:
+                return other
     return arch
 
 

@@ -141,8 +141,9 @@ def start(
 
 def _located(config: SearchConfig) -> SearchConfig:
     """The same with whole paths, as workers may have another working directory."""
-    space, dataset = (str(Path(name).absolute()) if Path(name).exists() else name for name in (config.space, config.dataset))
-    return dataclasses.replace(config, space=space, dataset=dataset)
+    space = str(Path(config.space).absolute()) if config.space not in SPACES and Path(config.space).exists() else config.space
+    own = config.dataset not in DATASETS and Path(config.dataset).exists()
+    return dataclasses.replace(config, space=space, dataset=str(Path(config.dataset).absolute()) if own else config.dataset)
 
 
 def _flag(field: str) -> str:

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.cells import MixedOp
-from zcpt_ray.darts_ops import DARTS_OPS, FactorizedReduce, Pool, PoolBN, Separable, SkipConnect, Stage, max_pool, pad_to_even
+from zcpt_ray.darts_ops import DARTS_OPS, FactorizedReduce, Pool, PoolBN, Separable, Stage, max_pool, pad_to_even
 from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, active_code
-from zcpt_ray.ops import CandidateOp, Noise, ReLUConvBN, box_sum_3x3, fold_bn, scale_and_shift
+from zcpt_ray.ops import CandidateOp, Noise, ReLUConvBN, Skip, box_sum_3x3, fold_bn, scale_and_shift
 
 NODES = 4
 """Inner nodes of a cell, after its two inputs."""
@@ -124,7 +124,7 @@ class DartsCell(Layer):
 
     def _drop(self, output: Tensor, mixed: MixedOp) -> Tensor:
         """Drop path: an edge that is not the identity gives nothing for some images, and more for the others."""
-        if not (self.training and self.drop_path) or isinstance(mixed.ops[0], SkipConnect):
+        if not (self.training and self.drop_path) or isinstance(mixed.ops[0], Skip):
             return output
         kept = torch.empty(len(output), 1, 1, 1, device=output.device).bernoulli_(1 - self.drop_path)
         return output * kept / (1 - self.drop_path)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.ops import CandidateOp, Noise, Zero, fold_bn
+from zcpt_ray.ops import CandidateOp, Noise, Skip, Zero, fold_bn
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,6 @@ class PoolBN(CandidateOp):
         return self.bn(self.pool(x, self.stride)) if active else None
 
 
-class SkipConnect(CandidateOp):
-    """`skip_connect` with stride 1: the input itself."""
-
-    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
-        return x if active else None
-
-
 def max_pool(x: Tensor, stride: int) -> Tensor:
     """Greatest of the 3x3 neighbours."""
     return F.max_pool2d(x, 3, stride, padding=1)
@@ -134,7 +127,7 @@ DARTS_OPS: dict[str, MakeOp] = {
     "max_pool_3x3": lambda channels, stride, searching: PoolBN(max_pool, channels, stride, bn=searching),
     "avg_pool_3x3": lambda channels, stride, searching: PoolBN(avg_pool, channels, stride, bn=searching),
     "skip_connect": lambda channels, stride, searching: (
-        SkipConnect() if stride == 1 else FactorizedReduce(channels, channels, affine=not searching)
+        Skip() if stride == 1 else FactorizedReduce(channels, channels, affine=not searching)
     ),
     "sep_conv_3x3": lambda channels, stride, searching: Separable(channels, 3, (stride, 1), 1, affine=not searching),
     "sep_conv_5x5": lambda channels, stride, searching: Separable(channels, 5, (stride, 1), 1, affine=not searching),

@@ -188,7 +188,7 @@ class ResidualBlock(Layer):
         self.conv_a = ReLUConvBN(in_channels, channels, 3, stride=2)
         self.conv_b = ReLUConvBN(channels, channels, 3)
         self.downsample = nn.Sequential()
-        self.downsample.add_module("pool", nn.AvgPool2d(2))
+        self.downsample.add_module("pool", nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
         self.downsample.add_module("conv", nn.Conv2d(in_channels, channels, 1, bias=False))
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:

@@ -41,7 +41,13 @@ def read_archs(path: Path, space: Space, match: str = "") -> dict[str, str]:
 
 
 def random_archs(config: SearchConfig, count: int) -> dict[str, str]:
-    """So many random architectures of the search space, by a number."""
+    """So many random architectures of the search space, by a number.
+
+    Raises:
+        UserError: `count` is less than 1.
+    """
+    if count < 1:
+        raise UserError(f"--count must be at least 1, got {count}")
     space, random = find_space(config.space), generator(config.seed, "random architectures")
     return {f"random {index}": space.encode(random_arch(space, random)) for index in range(count)}
 

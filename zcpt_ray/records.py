@@ -110,7 +110,7 @@ class SearchResult:
             raw["candidates"] = tuple(_candidate(candidate) for candidate in raw["candidates"])
             return cls(**raw)
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{directory / 'result.json'} is not the result of a search: {error!r}") from error
+            raise UserError(f"{directory / 'result.json'} is no result of this version: {error!r}") from error
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,12 @@ def replay_table(proposal: Proposal) -> pd.DataFrame:
     """One row per decision, in order: the kept ops, the (lowest) score among them, the best other op, and by how much that lost.
 
     `margin` is the difference of the two scores; `relative margin` divides it by the spread of the edge's scores, NaN where that is
-    0 or infinite. A budget may have kept a worse op: then they are negative. No rows where a proposal decided nothing edge by edge.
+    0 or infinite. A budget may have kept a worse op: then they are negative. No rows where a proposal was not decided edge by edge.
     """
     rows = []
     for decision in proposal.decisions:
+        if not decision.kept:
+            continue
         others = {op: score for op, score in decision.scores.items() if op not in decision.kept}
         score, runner_up = min(decision.scores[op] for op in decision.kept), max(others, key=others.__getitem__)
         margin, spread = score - others[runner_up], _spread(decision.scores)

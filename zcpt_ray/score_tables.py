@@ -61,12 +61,13 @@ class ScoreTable:
         if space.num_archs > LARGEST:
             raise UserError(f"space {key.space!r} has {space.num_archs:.3g} networks; up to {LARGEST} can be scored all")
         self.num_archs = space.num_archs
-        digest = hashlib.blake2b(json.dumps(asdict(key)).encode(), digest_size=6).hexdigest()
-        self.path = cache_directory() / "scores" / f"{key.space}-{Path(key.dataset).name}-{key.proxy}-{digest}.parquet"
+        depends = {**asdict(key), "space": key.space + space.fingerprint}
+        digest = hashlib.blake2b(json.dumps(depends).encode(), digest_size=6).hexdigest()
+        self.path = cache_directory() / "scores" / f"{Path(key.space).stem}-{Path(key.dataset).name}-{key.proxy}-{digest}.parquet"
         self.parts = self.path.with_suffix(".parts")
 
     def missing(self) -> list[range]:
-        """Slices, as indices into `Space.archs`, that nobody has scored yet."""
+        """Slices, as indices for `Space.arch`, that nobody has scored yet."""
         return [] if self.path.exists() else [part for part in self._slices() if not self._part(part).exists()]
 
     def add(self, part: range, measured: pd.DataFrame) -> None:

@@ -67,9 +67,12 @@ def components(config: SearchConfig) -> Components:
     method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
     if method and not method.budgeted and (config.max_params, config.max_flops) != (None, None):
         raise UserError(f"method {method.name!r} keeps no budget: leave out --max-params and --max-flops")
+    space, proxy = find_space(config.space), lookup(PROXIES, scoring.proxy or config.proxy, "proxy")
+    if proxy.thin and space.thin is None:
+        raise UserError(f"proxy {proxy.name!r} does not serve space {space.name!r}: it has no thin form to count linear regions in")
     return Components(
-        find_space(config.space),
-        lookup(PROXIES, scoring.proxy or config.proxy, "proxy"),
+        space,
+        proxy,
         scoring,
         lookup(ORDERS, config.order, "order"),
         method,
@@ -260,7 +263,7 @@ class StepScores:
         scores = self([edge])[edge]
         order = sorted(range(len(candidates)), key=lambda i: (scores[i], params[i], i), reverse=True)
         keep = self.arch.edges[edge].keep
-        choices = [tuple(candidates[i] for i in kept) for kept in itertools.combinations(order, keep)]
+        choices = [tuple(candidates[i] for i in sorted(kept)) for kept in itertools.combinations(order, keep)]
         return first_within(choices, lambda kept: share(arch.discretize(edge, kept)))
 
 

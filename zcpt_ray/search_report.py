@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from zcpt_ray.drawings import architecture
@@ -28,9 +29,9 @@ def report_best(result: SearchResult, directory: Path, console: Console) -> None
         save_figure(architecture(space.graphs(space.decode(result.best.arch)), title, ops), directory / "best")
     console.print(f"Drawing: {directory / 'best.png'} (and .svg)", soft_wrap=True)
     proposal = RunStore(result.config, directory).proposals.get(result.best.first_proposal)
-    if proposal is None or not proposal.decisions:
+    table = replay_table(proposal) if proposal else pd.DataFrame()
+    if proposal is None or table.empty:
         return
-    table = replay_table(proposal)
     if not (directory / "replay.svg").exists():
         write_table(table, directory / "replay")
         save_figure(replay(table, score_places(proposal)), directory / "replay")

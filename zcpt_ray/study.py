@@ -84,8 +84,12 @@ def run_study(
     """The scores tables of all `runs`, joined; each is a file in `directory`, and one that is there is not computed again.
 
     Raises:
-        UserError: missing data, or a function whose evidence is not to be had.
+        UserError: missing data, a function whose evidence is not to be had, or edges that do not keep one of several ops.
     """
+    for name in {run.config.space for run in runs}:
+        for edge in find_space(name).edges:
+            if edge.keep != 1 or len(edge.candidates) == 1:
+                raise UserError(f"the study needs edges that keep one of several ops; {edge.name!r} of {name!r} keeps {edge.keep}")
     missing = [run for run in runs if not (directory / run.file_name).exists()]
     groups: dict[object, list[StudyRun]] = {}
     for run in missing:
@@ -129,7 +133,8 @@ def score_run(shared: Shared, run: StudyRun) -> pd.DataFrame:
     scorer = OpScorer(config, data)
     values = {name: Oracle.of(scorer.parts.space, known) for name, known in truths.items() if known is not None}
     arch = PartialArch.all_open(scorer.parts.space.edges)
-    order = generator(config.seed, "study", "order").permutation(len(arch.edges)).tolist()
+    drawn = generator(config.seed, "study", "order").permutation(len(arch.edges)).tolist()
+    order = [edge for edge in drawn if edge in arch.open_edges]
     tables = []
     for iteration, decided in enumerate(order if run.progressive else order[:1]):
         step = scorer.step(arch, derive_seed(config.seed, "study", "minibatch", iteration))

@@ -29,6 +29,8 @@ UNUSED = {
     "method": "every part discretizes",
     "num_validations": "no part validates",
     "evaluations": "no part has evolution",
+    "max_params": "no part keeps a budget",
+    "max_flops": "no part keeps a budget",
 }
 """Fields of the configuration that no part takes from it, and why."""
 

@@ -20,6 +20,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.files import whole_file
 from zcpt_ray.layers import batch_statistics
 from zcpt_ray.seeding import derive_seed
+from zcpt_ray.spaces import find_space
 from zcpt_ray.supernet import Supernet
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,14 @@ class SupernetTrainer:
         self.alphas = [
             (scale * torch.randn(len(edge.candidates), generator=drawn)).to(self.device).requires_grad_() for edge in supernet.edges
         ]
-        self.history = [config.space, config.dataset + images.fingerprint, str(len(images)), str(config.seed), str(self.config)]
+        space = find_space(config.space)
+        self.history = [
+            config.space + space.fingerprint,
+            config.dataset + images.fingerprint,
+            str(len(images)),
+            str(config.seed),
+            str(self.config),
+        ]
 
     def fit(self, arch: PartialArch) -> None:
         """Train the weights of `arch`, and at first the alphas: for `epochs` at the first call, then for `retrain_epochs`."""

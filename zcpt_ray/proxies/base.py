@@ -50,6 +50,8 @@ class Proxy:
     """What an op that was removed from a supernet contributes."""
     nan: str = "cannot be NaN"
     """What stands for a quantity that is not defined. Any other NaN is an error."""
+    thin: bool = False
+    """Whether it also looks at the network's thin form, which not every space has (`Space.thin`)."""
     combine: Callable[[Sequence[Measured]], list[float]] = only_measure
     measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], list[Measured]] | None = None
 

@@ -23,8 +23,9 @@ def synflow(net: nn.Module, batch: Batch) -> float:
     for name, module in net.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             identity = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - module.eps}
-            ones = torch.ones_like(module.weight, dtype=torch.float64)
-            tensors |= {f"{name}.{key}": value * ones for key, value in identity.items()}
+            ones = torch.ones(module.num_features, dtype=torch.float64, device=batch.images.device)
+            there = {key: value for key, value in identity.items() if module.affine or key.startswith("running")}
+            tensors |= {f"{name}.{key}": value * ones for key, value in there.items()}
     weights = [tensors[f"{name}.weight"] for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for weight in weights:
         weight.requires_grad_()

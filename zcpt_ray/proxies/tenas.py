@@ -52,7 +52,7 @@ def linear_regions(net: nn.Module, batch: Batch) -> float:
     """
     thin = getattr(net, "thin", None)
     if thin is None:
-        raise UserError("tenas counts linear regions on the thin form of a network, which only the networks of a search space have")
+        raise UserError("tenas counts linear regions on the thin form of a network, which this one does not have")
     codes: list[Tensor] = []
     rows = []
     relus = [module for module in thin.modules() if isinstance(module, RELUS)]
@@ -79,5 +79,6 @@ TENAS = Proxy(
     needs=("images", "gradients"),
     removed_op="no gradients; a constant code in linear regions",
     nan="-inf for a singular kernel",
+    thin=True,
     combine=rank_sum,
 )

@@ -24,6 +24,8 @@ class Space(ABC):
 
     name: str
     edges: tuple[Edge, ...]
+    fingerprint: str = ""
+    """Tells apart what has the same name: the content of a user's file."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:

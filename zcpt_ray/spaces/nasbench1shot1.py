@@ -14,6 +14,7 @@ A block from which nothing leads to the output does not run, as the benchmark pr
 its ReLUs count.
 """
 
+import itertools
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
@@ -24,11 +25,11 @@ from torch import Tensor, nn
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.cells import MixedOp, add_up
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import EdgeWeights, Folded, GlobalPool, Layer, ReluCode, relu_code
+from zcpt_ray.layers import EdgeWeights, Folded, GlobalPool, Layer, ReluCode, active_code
 from zcpt_ray.nasbench101 import OPS as OP_NAMES
 from zcpt_ray.nasbench101 import read_cell, write_cell
 from zcpt_ray.ops import CandidateOp, Zero, fold_bn
-from zcpt_ray.spaces.base import Space, Stage
+from zcpt_ray.spaces.base import OpCosts, Space, Stage
 from zcpt_ray.supernet import Supernet
 
 NUM_PARENTS = {1: (1, 2, 2, 2, 2), 2: (1, 1, 2, 2, 3), 3: (1, 1, 1, 2, 2, 2)}
@@ -127,9 +128,7 @@ class BlockCell(Layer):
     def folding(self) -> Callable[[EdgeWeights], Folded]:
         """Batch norms fold into convs, and all projections of the input into one. The ops' weights too: relu(w z) = w relu(z)."""
         projections = {node: fold_bn(op.conv.weight, op.bn) for node, op in self.projections.items()}
-        folded = [
-            [fold_bn(op.conv.weight, op.bn) if isinstance(op, ConvBNReLU) else op for op in mixed.ops] for mixed in self.blocks
-        ]
+        folded = [[_folded_op(op) for op in mixed.ops] for mixed in self.blocks]
 
         def fold(weights: EdgeWeights) -> Folded:
             readers = [n for n in (*self.wiring.live_blocks(weights), self.output) if 0 in dict(self.wiring.sources(n, weights))]
@@ -140,7 +139,7 @@ class BlockCell(Layer):
 
                 def conv_relu(read: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
                     out = F.conv2d(read, kernel, bias, padding=kernel.shape[-1] // 2).relu_()
-                    codes.append(ReluCode(relu_code(out), 1, 0))  # above 0 behind a ReLU is above 0 before it
+                    codes.append(ReluCode(active_code(out), 1, 0))
                     return out
 
                 def mix(block: int, read: Tensor) -> Tensor | None:
@@ -275,6 +274,16 @@ class NASBench1Shot1(Space):
         for node in (*wiring.live_blocks(PartialArch(self.edges, arch.kept).edge_weights()), self.num_blocks + 1):
             for index in (node - 1, self.num_blocks + node - 1) if node <= self.num_blocks else (self.num_blocks + node - 1,):
                 yield from ((index, op) for op in arch.kept[index])
+
+    def cheapest(self, arch: PartialArch, costs: OpCosts) -> ArchSpec:
+        """Of all inputs that are open, those with which least runs: blocks from which nothing leads to the output cost nothing."""
+        kept = super().cheapest(arch, costs).kept[: self.num_blocks]
+        choices = [
+            list(itertools.combinations(edge.candidates, edge.keep)) if inputs is None else [inputs]
+            for edge, inputs in zip(self.edges[self.num_blocks :], arch.kept[self.num_blocks :], strict=True)
+        ]
+        archs = [ArchSpec(self.name, (*kept, *inputs)) for inputs in itertools.product(*choices)]
+        return min(archs, key=lambda a: sum(costs[e][self.edges[e].candidates.index(op)] for e, op in self.used(a)))
 
     def _wiring(self, edges: tuple[Edge, ...]) -> Wiring:
         indexed = tuple(enumerate(edges))

@@ -1,5 +1,6 @@
 """A user's own search space, from a Python file; and what every space has to keep to."""
 
+import hashlib
 import importlib.util
 from functools import cache, partial
 from pathlib import Path
@@ -36,6 +37,7 @@ def load_space(path: Path) -> Space:
     if not isinstance(space, Space):
         raise UserError(f"{path} must hold a zcpt_ray.spaces.Space as {VARIABLE}, has {type(space).__name__}")
     space.name = str(path)
+    space.fingerprint = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
     check_space(space)
     return space
 
@@ -54,11 +56,21 @@ def check_space(space: Space) -> None:
     for index, name in enumerate(names):
         if staged.count(index) != 1:
             raise UserError(f"space {space.name!r}: edge {name!r} must be in one lane of its stages, is in {staged.count(index)}")
+    if len(staged) != len(names) or not all(stage and all(stage) for stage in space.stages):
+        raise UserError(f"space {space.name!r}: its stages {space.stages} must hold edges 0 to {len(names) - 1}, and no empty lane")
     _check_shapes(space)
     first = ArchSpec(space.name, tuple(edge.candidates[: edge.keep] for edge in space.edges))
-    text = space.encode(first)
-    if space.encode(space.decode(text)) != text:
-        raise UserError(f"space {space.name!r}: {text!r} is read back as {space.encode(space.decode(text))!r}")
+    try:
+        text = space.encode(first)
+        again = space.decode(text)
+        space.single_path(again)
+        written = space.encode(again)
+    except UserError:
+        raise
+    except Exception as error:  # it may do anything
+        raise UserError(f"space {space.name!r} does not read what it writes of {first.kept}: {error!r}") from error
+    if written != text:
+        raise UserError(f"space {space.name!r}: {text!r} is read back as {written!r}")
 
 
 def _check_shapes(space: Space) -> None:
