@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from zcpt_ray import benchmarks, cli
+from zcpt_ray import benchmark_tables, benchmarks, cli
 from zcpt_ray.cli import main
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.records import Progress
@@ -89,8 +89,8 @@ def test_the_benchmark_entry(
     call(monkeypatch, *flags)
     assert "python -m zcpt_ray.convert_nasbench201 FILE" in capsys.readouterr().out
     arch = json.loads(Path("run/result.json").read_text())["best"]["arch"]
-    row = {"arch": arch} | {f"{d}_test": 90.0 for d in benchmarks.DATASETS}
-    row |= {f"{kind}_{d}": 10**6 for kind in ("params", "flops") for d in benchmarks.DATASETS}
+    row = {"arch": arch} | {f"{d}_test": 90.0 for d in benchmark_tables.NASBENCH201_DATASETS}
+    row |= {f"{kind}_{d}": 10**6 for kind in ("params", "flops") for d in benchmark_tables.NASBENCH201_DATASETS}
     (empty_data_directory / "tables").mkdir(parents=True)
     pd.DataFrame([row]).to_parquet(empty_data_directory / "tables" / "nasbench201.parquet")
     call(monkeypatch, *flags)

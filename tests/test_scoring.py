@@ -92,7 +92,7 @@ def test_an_oracle_needs_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
     with pytest.raises(UserError, match="scoring 'best-acc' needs the benchmark table of 'nasbench201', which is not there"):
         load_data(SearchConfig(scoring="best-acc"))
-    with pytest.raises(UserError, match="needs the benchmark table of 'toy-chain-2'"):
+    with pytest.raises(UserError, match="needs a benchmark, and there is none of 'toy-chain-2'; there are those of nasbench201"):
         load_data(dataclasses.replace(CONFIG, scoring="avg-acc"))
 
 

@@ -9,13 +9,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from zcpt_ray.benchmark_tables import NASBENCH201, NASBENCH201_DATASETS, TABLES, TableFormat
+from zcpt_ray.benchmark_tables import NASBENCH201, TABLES, TableFormat
 from zcpt_ray.data import data_directory
 from zcpt_ray.errors import UserError
-
-DATASETS = NASBENCH201_DATASETS
-"""As the columns of NAS-Bench-201's table spell them."""
-
 
 READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
 """What a table may say of an architecture: mean over training seeds, the best of them, and on held-out training images."""
@@ -153,10 +149,13 @@ def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
     """The benchmark of a space, for something that cannot do without.
 
     Raises:
-        UserError: its table is not there, or unreadable.
+        UserError: there is no benchmark of that space, or its table is not there or unreadable.
     """
+    if space not in TABLES:
+        raise UserError(f"{asked_by} needs a benchmark, and there is none of {space!r}; there are those of {', '.join(TABLES)}")
     if (benchmark := load_benchmark(space)) is None:
-        raise UserError(f"{asked_by} needs the benchmark table of {space!r}, which is not there")
+        remedy = f"{table_path(space)}. {TABLES[space].remedy}".rstrip()
+        raise UserError(f"{asked_by} needs the benchmark table of {space!r}, which is not there: {remedy}")
     return benchmark
 
 

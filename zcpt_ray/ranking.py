@@ -87,5 +87,8 @@ def _validate(shared: tuple[SearchConfig, SearchData], arch: str) -> Validation:
 
 
 def _genotype_text(raw: dict[str, Any]) -> str:
-    pairs = {kind: [(str(op), int(source)) for op, source in raw[kind]] for kind in ("normal", "reduce")}
-    return f"Genotype({', '.join(f'{kind}={pairs[kind]}, {kind}_concat=range(2, 6)' for kind in pairs)})"
+    parts = []
+    for kind in ("normal", "reduce"):
+        pairs = [(str(op), int(source)) for op, source in raw[kind]]
+        parts.append(f"{kind}={pairs}, {kind}_concat={raw.get(f'{kind}_concat', [2, 3, 4, 5])}")
+    return f"Genotype({', '.join(parts)})"
