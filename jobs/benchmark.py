@@ -32,6 +32,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.layers import RELUS
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, measure_archs, score_archs
+from zcpt_ray.registry import lookup
 from zcpt_ray.results import terminal_table, write_table
 from zcpt_ray.search import load_data
 from zcpt_ray.spaces import SPACES, Space
@@ -73,6 +74,7 @@ def ours(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list
     return score_archs(PROXY, supernet, archs, batch)
 
 
+PROXIES_PART = "proxies"
 WAYS: dict[str, Way] = {"ours": ours, "reference": reference}
 
 
@@ -80,6 +82,8 @@ WAYS: dict[str, Way] = {"ours": ours, "reference": reference}
 class Options:
     """What to time."""
 
+    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", PROXIES_PART)
+    """Spaces, and `proxies`: every proxy on NAS-Bench-201."""
     dataset: str = "digits"
     """Data set that the minibatches come from."""
     batch_size: int = 256
@@ -87,7 +91,7 @@ class Options:
     device: str = "auto"
     """cpu, cuda, or auto: a GPU if there is one."""
     smoke: bool = False
-    """Batches of 16, to see that everything runs."""
+    """Small batches, to see that everything runs."""
     out: Path = Path("runs/benchmark")
     """Folder for benchmark.csv."""
 
@@ -170,15 +174,15 @@ def perturbed(arch: PartialArch, edge: int = 0) -> list[PartialArch]:
     return [arch.perturb(edge, op) for op in arch.edges[edge].candidates]
 
 
-def peak_memory(way: str, options: Options) -> float:
-    """GiB that a process takes at most to score a step (on a GPU: of its memory): for us the largest, all edges of global-op-iter.
+def peak_memory(way: str, options: Options, name: str, size: int) -> float:
+    """GiB that a process takes at most to score a step (on a GPU: of its memory): for us one of global-op-iter, with many edges.
 
     The reference scores one architecture after another, so one is enough to see its peak.
     """
-    space, batch = NASBench201(), _batch(options)
+    space, batch = SPACES[name], _batch(options, size)
     supernet = space.supernet(10, seed=0).to(batch.images.device)
     arch = PartialArch.all_open(space.edges)
-    archs = [variant for edge in arch.open_edges for variant in perturbed(arch, edge)]
+    archs = [variant for edge in arch.open_edges[:6] for variant in perturbed(arch, edge)]
     WAYS[way](supernet, archs if way == "ours" else archs[:1], batch)
     if batch.images.is_cuda:
         return torch.cuda.max_memory_allocated() / 2**30
@@ -241,15 +245,43 @@ def _batch(options: Options, batch_size: int | None = None) -> Batch:
     return draw_minibatch(load_data(config).images, config.batch_size, seed=0, device=local_device(config.device))
 
 
-def main(options: Options) -> None:
-    """Time a whole proposal, a validation, and how a step grows."""
+def nasbench201_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
+    """A whole proposal, validations, how a step grows, and many networks."""
     size = 16 if options.smoke else options.batch_size
-    if size < 16:
-        raise UserError(f"batch_size must be at least 16 to be halved three times, got {size}")
     batch, space = _batch(options, size), NASBench201()
     device = batch.images.device
-    console = Console(width=120)
-    console.print(f"NAS-Bench-201, {PROXY.name}, float32 on {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    supernet = space.supernet(10, seed=0).to(device)
+    step = [perturbed(PartialArch.all_open(space.edges))]
+    compare(supernet, step, _batch(options, 16))  # warm up
+    kept = space.decode(NETWORK).kept
+    yield f"proposal of 30 scores, batch {size}", compare(supernet, proposal_calls(space, kept), batch)
+    masked = compare(supernet, [[PartialArch(space.edges, kept)]] * 3, batch)
+    yield f"3 validations, as a masked supernet, batch {size}", masked
+    network = space.network(space.decode(NETWORK), 10, seed=0).to(device)
+    alone = compare(network, [[PartialArch(network.edges, kept)]] * 3, batch)
+    yield f"3 validations, as a network alone, batch {size}", alone
+    for smaller in (size // 8, size // 4, size // 2):
+        yield f"step of 5 scores, batch {smaller}", compare(supernet, step, _batch(options, smaller))
+    for ops in (OPS[2:4], OPS[1:4], OPS[1:], OPS):
+        part = NASBench201(ops=ops)
+        calls = [perturbed(PartialArch.all_open(part.edges))]
+        seconds = compare(part.supernet(10, 0).to(device), calls, _batch(options, size // 4))
+        yield f"step with |O| = {len(ops)}, batch {size // 4}", seconds
+    for networks_batch in (size // 4, size // 2):
+        rate = rate_of_networks(options, networks_batch, 8 if options.smoke else 160)
+        yield f"a network, many scored, batch {networks_batch}", rate
+
+
+PARTS = {"nasbench201": nasbench201_rows, "darts": darts_rows, "layer-wise": layerwise_rows}
+
+
+def main(options: Options) -> None:
+    """Time the parts that are wanted, row by row."""
+    if options.batch_size < 16:
+        raise UserError(f"batch_size must be at least 16 to be halved three times, got {options.batch_size}")
+    parts = [lookup(PARTS, part, "part") for part in options.parts if part != PROXIES_PART]
+    console, device = Console(width=120), local_device(options.device)
+    console.print(f"{PROXY.name}, float32 on {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     rows: list[dict[str, str]] = []
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -259,35 +291,20 @@ def main(options: Options) -> None:
         console.print(f"{what}: " + ", ".join(f"{name} {value:.3g}" for name, value in seconds.items()))
 
     # First, while this process is small: on Linux a child starts with its parent's peak.
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
-        peaks = {way: fresh.submit(peak_memory, way, Options(options.dataset, size, options.device)).result() for way in WAYS}
-    add(f"peak memory, batch {size}, GiB", peaks | {"ratio": peaks["reference"] / peaks["ours"]})
-    supernet = space.supernet(10, seed=0).to(device)
-    step = [perturbed(PartialArch.all_open(space.edges))]
-    compare(supernet, step, _batch(options, 16))  # warm up
-    add(f"proposal of 30 scores, batch {size}", compare(supernet, proposal_calls(space, space.decode(NETWORK).kept), batch))
-    kept = space.decode(NETWORK).kept
-    network = space.network(space.decode(NETWORK), 10, seed=0).to(device)
-    masked = compare(supernet, [[PartialArch(space.edges, kept)]] * 3, batch)
-    add(f"3 validations, as a masked supernet, batch {size}", masked)
-    alone = compare(network, [[PartialArch(network.edges, kept)]] * 3, batch)
-    add(f"3 validations, as a network alone, batch {size}", alone)
-    for smaller in (size // 8, size // 4, size // 2):
-        add(f"step of 5 scores, batch {smaller}", compare(supernet, step, _batch(options, smaller)))
-    for ops in (OPS[2:4], OPS[1:4], OPS[1:], OPS):
-        part = NASBench201(ops=ops)
-        calls = [perturbed(PartialArch.all_open(part.edges))]
-        seconds = compare(part.supernet(10, 0).to(device), calls, _batch(options, size // 4))
-        add(f"step with |O| = {len(ops)}, batch {size // 4}", seconds)
-    for networks_batch in (size // 4, size // 2):
-        rate = rate_of_networks(options, networks_batch, 8 if options.smoke else 160)
-        add(f"a network, many scored, batch {networks_batch}", rate)
-    for what, seconds in itertools.chain(darts_rows(options), layerwise_rows(options)):
-        add(what, seconds)
+    for space, size in (("nasbench201", 16 if options.smoke else options.batch_size), ("darts", 4 if options.smoke else 64)):
+        if space in options.parts:
+            with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+                peaks = {way: fresh.submit(peak_memory, way, options, space, size).result() for way in WAYS}
+            add(f"peak memory, {space}, batch {size}, GiB", peaks | {"ratio": peaks["reference"] / peaks["ours"]})
+    for part in parts:
+        for what, seconds in part(options):
+            add(what, seconds)
     console.print(terminal_table(pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours"))
-    proxies = proxy_seconds(options, size // 4)
-    write_table(proxies, options.out / "proxies")
-    console.print(terminal_table(proxies, f"Every proxy, batch {size // 4}"))
+    if PROXIES_PART in options.parts:
+        size = (16 if options.smoke else options.batch_size) // 4
+        proxies = proxy_seconds(options, size)
+        write_table(proxies, options.out / "proxies")
+        console.print(terminal_table(proxies, f"Every proxy, batch {size}"))
 
 
 if __name__ == "__main__":
