@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.configs import SMOKE_SPACES
 from zcpt_ray.darts_cell import ENDS
 from zcpt_ray.darts_network import EvaluationNetwork
 from zcpt_ray.data import Batch
@@ -191,3 +192,8 @@ def test_the_imagenet_form() -> None:
     assert logits.shape == (2, 1000)
     assert auxiliary is not None
     assert 4.6e6 < net.num_parameters() < 4.9e6  # Liu et al. 2019: 4.7 M
+
+
+def test_every_darts_space_has_a_small_form_for_smoke_runs() -> None:
+    assert {space.name: space.small.name for space in DARTS_SPACES} == SMOKE_SPACES
+    assert set(SMOKE_SPACES.values()) <= set(SPACES)

@@ -116,7 +116,8 @@ def run_id(config: SearchConfig) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-SMOKE_SPACES = {name: f"{name}-small" for name in ("darts", "darts-with-none", "darts-s1", "darts-s2", "darts-s3", "darts-s4")}
+DARTS_SPACES = ("darts", *(f"darts-{kind}" for kind in ("imagenet", "with-none", "s1", "s2", "s3", "s4")))
+SMOKE_SPACES = {name: f"{name}-small" for name in DARTS_SPACES}
 """What a smoke run searches in place of a space that takes minutes: the same choices in smaller networks."""
 
 

@@ -110,7 +110,7 @@ class Darts(Space):
     @property
     def small(self) -> "Darts":
         """The same choices in cells of 4 channels at first, 3 cells: for runs that only show that everything runs."""
-        return Darts(f"{self.name}-small", self.candidates, self.share, channels=4, num_cells=3)
+        return Darts(f"{self.name}-small", self.candidates, self.share, channels=4, num_cells=3, imagenet=self.imagenet)
 
     @property
     def imagenet_form(self) -> "Darts | None":
@@ -259,12 +259,13 @@ def _concat_is_all(node: ast.expr) -> bool:
 
 DARTS_SPACES = (
     Darts("darts", everywhere(*OPS), share=1 / 8),
+    Darts("darts-imagenet", everywhere(*OPS), share=1 / 8, imagenet=True),
     Darts("darts-with-none", everywhere("none", *OPS)),
     Darts("darts-s1", S1),
     Darts("darts-s2", everywhere("skip_connect", "sep_conv_3x3")),
     Darts("darts-s3", everywhere("none", "skip_connect", "sep_conv_3x3")),
     Darts("darts-s4", everywhere("noise", "sep_conv_3x3")),
 )
-"""The full space and the subspaces, with the CIFAR stem."""
+"""The full space, with the CIFAR stem and with that for ImageNet, and the subspaces."""
 SMALL_DARTS_SPACES = tuple(space.small for space in DARTS_SPACES)
 """`darts-small`, ...: the same in networks that are scored in no time, for smoke runs."""
