@@ -16,6 +16,7 @@ from zcpt_ray.configs import SMOKE_SPACES
 from zcpt_ray.nasbench101 import CellGraph, read_cell
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.nasbench201 import OPS
+from zcpt_ray.spaces.own import load_space
 
 JOBS = Path(__file__).parent.parent / "jobs"
 SMALL = ("--local", "--smoke", "--space", "toy-chain-2", "--out", "out")
@@ -174,7 +175,7 @@ def test_bad_input_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_ones_own_space_and_images_with_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ones_own_space_and_images_with_a_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The example of the documentation on a folder of images: every candidate keeps within the budget."""
     random = np.random.default_rng(0)
     for label in ("cats", "dogs"):
@@ -189,3 +190,12 @@ def test_ones_own_space_and_images_with_a_budget(monkeypatch: pytest.MonkeyPatch
     assert result["candidates"]
     assert all(candidate["params"] <= 30_000 for candidate in result["candidates"])
     assert all(set(candidate["arch"].split(",")) <= {"skip_connect", "bottleneck"} for candidate in result["candidates"])
+    changed = Path("space.py")
+    changed.write_text(Path(own).read_text())
+    flags = ("--space", str(changed), "--dataset", "photos", "--smoke", "--local", "--out", "changed")
+    call(monkeypatch, "search", *flags)
+    changed.write_text(changed.read_text() + "# changed\n")
+    load_space.cache_clear()
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "search", *flags)
+    assert "space.py has changed since the run in changed was begun" in capsys.readouterr().err

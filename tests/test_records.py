@@ -79,7 +79,7 @@ def test_a_result_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
-    RunStore(CONFIG, tmp_path / "run")
+    filled(tmp_path / "run")
     with pytest.raises(UserError, match=r"another configuration \(seed 0\)"):
         RunStore(dataclasses.replace(CONFIG, seed=1), tmp_path / "run")
     (tmp_path / "other").mkdir()
@@ -166,3 +166,10 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
     assert set(changes) == {field.name for field in dataclasses.fields(SearchConfig)}
     names = {run_id(dataclasses.replace(SearchConfig(), **{key: value})) for key, value in changes.items()}
     assert len(names | {run_id(SearchConfig())}) == len(changes) + 1
+
+
+def test_a_run_that_failed_before_it_had_anything_does_not_block_its_directory(tmp_path: Path) -> None:
+    RunStore(CONFIG, tmp_path)
+    other = dataclasses.replace(CONFIG, seed=7)
+    assert RunStore(other, tmp_path).config == other
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 7

@@ -28,7 +28,7 @@ from zcpt_ray.score_tables import Spread, spread_locally
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally
 from zcpt_ray.search_report import report_best
-from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces import SPACES, find_space
 
 if TYPE_CHECKING:
     from zcpt_ray.distributed import TaskResources
@@ -187,6 +187,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
     resolve(config)
     directory = job.out or Path("runs") / f"{Path(config.space).stem}-{find_dataset(config.dataset).name}-{run_id(config)}"
     store = RunStore(config, directory)
+    _note_space(config, directory)
     benchmark = load_benchmark(config.space)
     if (directory / "result.json").exists():
         result = SearchResult.load(directory)
@@ -206,6 +207,19 @@ def run(job: SearchJob, console: Console) -> SearchResult:
     print_result(result, console)
     report_best(result, directory, console)
     return result
+
+
+def _note_space(config: SearchConfig, directory: Path) -> None:
+    """Keep in the run directory what a user's space file held.
+
+    Raises:
+        UserError: the run there was begun with another content of the file.
+    """
+    if fingerprint := find_space(config.space).fingerprint:
+        noted = directory / "space.txt"
+        if noted.exists() and noted.read_text() != fingerprint:
+            raise UserError(f"{config.space} has changed since the run in {directory} was begun; choose another --out")
+        noted.write_text(fingerprint)
 
 
 def print_result(result: SearchResult, console: Console) -> None:

@@ -238,7 +238,10 @@ class RunStore:
             if not isinstance(found, dict):
                 raise UserError(f"{path} is not the configuration of a search")
             differing = [f"{key} {found.get(key)!r}" for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
-            if differing:
+            empty = not any(any((directory / name).glob("*.json")) for name in ("proposals", "validations"))
+            if differing and empty and not (directory / "result.json").exists():
+                _write(path, wanted)  # a run that failed before it had anything
+            elif differing:
                 raise UserError(
                     f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
                 )
