@@ -36,8 +36,10 @@ def test_architectures_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 2 architectures, none with a name that matches"):
         read_archs(path, SPACES["darts"], "N1.")
     path.write_text(json.dumps({"text": "nonsense"}))
-    with pytest.raises(UserError, match="not a genotype of darts"):
+    with pytest.raises(UserError, match="'text': not a genotype of darts"):
         read_archs(path, SPACES["darts"])
+    with pytest.raises(UserError, match=r"cannot read .*missing.json: No such file"):
+        read_archs(tmp_path / "missing.json", SPACES["darts"])
     path.write_text('{"text": ')
     with pytest.raises(UserError, match="no JSON object of architectures"):
         read_archs(path, SPACES["darts"])

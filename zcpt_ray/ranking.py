@@ -33,11 +33,19 @@ def read_archs(path: Path, space: Space, match: str = "") -> dict[str, str]:
         texts = {name: value if isinstance(value, str) else _genotype_text(value) for name, value in wanted.items()}
     except re.error as error:
         raise UserError(f"{match!r} is no regular expression: {error}") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is no JSON object of architectures by name: {error!r}") from error
     if not texts:
         raise UserError(f"{path} has {len(raw)} architectures, none with a name that matches {match!r}")
-    return {name: space.encode(space.decode(text)) for name, text in texts.items()}
+    archs = {}
+    for name, text in texts.items():
+        try:
+            archs[name] = space.encode(space.decode(text))
+        except UserError as error:
+            raise UserError(f"{path}, {name!r}: {error}") from error
+    return archs
 
 
 def random_archs(config: SearchConfig, count: int) -> dict[str, str]:
