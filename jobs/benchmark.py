@@ -129,7 +129,7 @@ def proposal_calls(
 
 def darts_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
     """Every fourth step of a DARTS proposal in random order that keeps separable convolutions; and how a step grows."""
-    size, every = (4, 8) if options.smoke else (64, 4)
+    size, every = (4, 16) if options.smoke else (64, 4)
     batch, darts = _batch(options, size), SPACES["darts"]
     kept = [("sep_conv_3x3",) if "sep_conv_3x3" in edge.candidates else edge.candidates[-2:] for edge in darts.edges]
     calls = proposal_calls(darts, kept, np.random.default_rng(0))
