@@ -152,7 +152,7 @@ def test_a_partial_table_says_what_it_knows(monkeypatch: pytest.MonkeyPatch, cap
         ("baselines", ("--searches", "nonsense"), "unknown search 'nonsense'; choose from zero-cost-pt, "),
         ("baselines", ("--proxies", "nonsense"), "unknown proxy 'nonsense'; choose from nwot, "),
         ("baselines", ("--seeds",), "--seeds needs at least one"),
-        ("baselines", ("--naswot-draws", "5", "--searches", "random"), "needs the benchmark table of 'toy-chain-2'"),
+        ("baselines", ("--naswot-draws", "5", "--searches", "random"), "needs a benchmark, and there is none of 'toy-chain-2'"),
         ("operation_scoring", ("--functions", "nonsense"), "unknown scoring function 'nonsense'"),
         ("operation_scoring", ("--parts",), "--parts needs at least one"),
         ("operation_scoring", ("--published", "none.csv"), "cannot read none.csv"),
