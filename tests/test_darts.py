@@ -145,7 +145,7 @@ def test_a_finished_network_holds_only_what_is_kept() -> None:
     edges = {name.split(".")[1] for name, _ in network.named_modules() if name.startswith("cell0.edge")}
     assert len(edges) == 8
     masked = PartialArch(space.edges, arch.kept)
-    whole = PartialArch(network.edges, tuple(edge.candidates for edge in network.edges))
+    whole = PartialArch.whole(network.edges)
     images = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 3, 32, 32)).astype(np.float32))
     batch = Batch(images, torch.zeros(6, dtype=torch.int64))
     supernet = space.supernet(10, seed=0)

@@ -89,7 +89,7 @@ def test_supernets(case: Case, proxy: str, part: str) -> None:
 def test_networks(case: Case, proxy: str) -> None:
     for text, values in case.values["networks"].items():
         network = case.fill(SPACE.network(SPACE.decode(text), 10, seed=0))
-        arch = PartialArch(network.edges, tuple(edge.candidates for edge in network.edges))
+        arch = PartialArch.whole(network.edges)
         wanted = pytest.approx(values["nwot"][READINGS[proxy]], rel=1e-4)
         assert PROXIES[proxy].measure(network, case.batch)[0] == wanted
         assert score_archs(PROXIES[proxy], network, [arch], case.batch)[0] == wanted

@@ -142,7 +142,7 @@ def test_blocks_that_lead_nowhere_do_not_run(batch: Batch) -> None:
     space, nwot = SMALL["nasbench1shot1"], PROXIES["nwot"]
     texts = [NETWORKS["nasbench1shot1"].replace("conv1x1-bn-relu(0,2)", f"{op}(0,2)") for op in ("maxpool3x3", "conv3x3-bn-relu")]
     nets = [space.network(space.decode(text), 10, seed=3) for text in texts]
-    wholes = [PartialArch(net.edges, tuple(edge.candidates for edge in net.edges)) for net in nets]
+    wholes = [PartialArch.whole(net.edges) for net in nets]
     assert len({score_archs(nwot, net, [whole], batch)[0] for net, whole in zip(nets, wholes, strict=True)}) == 1
     supernet, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
     closed = arch.discretize(8, ("0", "3"))

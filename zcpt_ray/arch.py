@@ -61,6 +61,11 @@ class PartialArch:
         """A_0: every edge that leaves a choice is open, nothing removed."""
         return cls(edges, tuple(None if edge.keep < len(edge.candidates) else edge.candidates for edge in edges))
 
+    @classmethod
+    def whole(cls, edges: tuple[Edge, ...]) -> "PartialArch":
+        """Every edge keeps all that it offers: a finished network, whose edges offer what they keep."""
+        return cls(edges, tuple(edge.candidates for edge in edges))
+
     @property
     def open_edges(self) -> tuple[int, ...]:
         """Indices of the edges that are not decided yet, ascending."""

@@ -298,7 +298,7 @@ def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: ran
     network = parts.space.network(parts.space.decode(arch), data.images.num_classes, derive_seed(config.seed, "supernet")).to(
         device
     )
-    whole = PartialArch(network.edges, tuple(edge.candidates for edge in network.edges))
+    whole = PartialArch.whole(network.edges)
     measures = {}
     for index in minibatches:
         batch = draw_minibatch(data.images, config.batch_size, derive_seed(config.seed, "validation", index), device)
