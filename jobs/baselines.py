@@ -1,7 +1,6 @@
 """Searches of the paper by name, with any proxies and seeds: one table beside the paper's table 2."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from zcpt_ray.baselines import SEARCHES
 from zcpt_ray.benchmarks import require_benchmark
@@ -9,6 +8,7 @@ from zcpt_ray.cli import Cluster, open_console, require_some, start
 from zcpt_ray.comparison import NASWOT_FLAG, Comparison, named_searches
 from zcpt_ray.configs import SearchConfig, smoke
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import any_path
 
 UNUSED = {
     "seed": "seeds are given by --seeds",
@@ -34,8 +34,8 @@ class Options:
     smoke: bool = False
     """Shrink each search, with one seed."""
     cluster: Cluster = field(default_factory=Cluster)
-    out: Path = Path("runs/baselines")
-    """Folder of the run directories and of table.csv, .md, .tex and .parquet."""
+    out: str = "runs/baselines"
+    """Folder, local or a URI, of the run directories and of table.csv, .md, .tex and .parquet."""
 
 
 def main(options: Options) -> None:
@@ -51,7 +51,7 @@ def main(options: Options) -> None:
             raise UserError(f"{NASWOT_FLAG} draws from all networks: leave out --max-params and --max-flops")
     if options.smoke:
         named, config, seeds = {label: smoke(search) for label, search in named.items()}, smoke(config), seeds[:1]
-    comparison = Comparison(options.out, options.cluster, open_console(), beside_paper=not options.smoke)
+    comparison = Comparison(any_path(options.out), options.cluster, open_console(), beside_paper=not options.smoke)
     table = comparison.of_searches(named, seeds)
     if options.naswot_draws:
         table = comparison.with_naswot(table, config, options.proxies, options.naswot_draws)

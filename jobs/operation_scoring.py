@@ -6,6 +6,7 @@ from pathlib import Path
 from zcpt_ray.cli import Cluster, open_console, require_some, start
 from zcpt_ray.configs import SearchConfig, smoke
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import any_path
 from zcpt_ray.search import resolve
 from zcpt_ray.spaces import find_space
 from zcpt_ray.study import read_published_scores
@@ -33,8 +34,8 @@ class Options:
     smoke: bool = False
     """Shrink everything; a chain of three layers stands in for the space."""
     cluster: Cluster = field(default_factory=Cluster)
-    out: Path = Path("runs/operation_scoring")
-    """Folder for scores, tables (.csv, .md, .tex, .parquet) and figures (.png, .svg)."""
+    out: str = "runs/operation_scoring"
+    """Folder, local or a URI, for scores, tables (.csv, .md, .tex, .parquet) and figures (.png, .svg)."""
 
 
 def main(options: Options) -> None:
@@ -46,7 +47,7 @@ def main(options: Options) -> None:
     config, seeds, longest = replace(options.config, seed=options.seeds[0]), options.seeds, options.longest_chain
     if options.smoke:
         config, seeds, longest = replace(smoke(config), space="toy-chain-3"), seeds[:1], 2
-    report = Report(options.out, open_console())
+    report = Report(any_path(options.out), open_console())
     if options.published:
         report_initial(report, read_published_scores(options.published, find_space(config.space)))
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from zcpt_ray.cli import Cluster, open_console, start
 from zcpt_ray.configs import SearchConfig, smoke
+from zcpt_ray.files import any_path
 from zcpt_ray.published import DARTS_ERRORS
 from zcpt_ray.ranking import random_archs, rank_archs, read_archs
 from zcpt_ray.results import readable, terminal_table, write_table
@@ -25,8 +26,8 @@ class Options:
     smoke: bool = False
     """As small as it goes: shows that everything runs."""
     cluster: Cluster = field(default_factory=Cluster)
-    out: Path = Path("runs/ranking")
-    """Folder of ranking.csv, .md, .tex and .parquet."""
+    out: str = "runs/ranking"
+    """Folder, local or a URI, of ranking.csv, .md, .tex and .parquet."""
 
 
 def main(options: Options) -> None:
@@ -39,7 +40,7 @@ def main(options: Options) -> None:
     table = rank_archs(config, archs, options.cluster.spread(config), console.print)
     if any(name in DARTS_ERRORS for name in archs):
         table.insert(2, "paper, test error [%]", table["name"].map(DARTS_ERRORS).astype(float))
-    write_table(table, options.out / "ranking")
+    write_table(table, any_path(options.out) / "ranking")
     console.print(terminal_table(readable(table.drop(columns="architecture")), f"{config.proxy} end to end, mean of V minibatches"))
 
 

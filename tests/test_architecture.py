@@ -68,7 +68,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_results_read_records_only() -> None:
     ours = {name for name in imported(ROOT / "zcpt_ray/results.py") if name.startswith("zcpt_ray")}
-    assert ours == {"zcpt_ray.published", "zcpt_ray.records"}
+    assert ours == {"zcpt_ray.files", "zcpt_ray.published", "zcpt_ray.records"}
 
 
 def test_the_core_runs_without_ray() -> None:

@@ -173,3 +173,22 @@ def test_a_run_that_failed_before_it_had_anything_does_not_block_its_directory(t
     other = dataclasses.replace(CONFIG, seed=7)
     assert RunStore(other, tmp_path).config == other
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 7
+
+
+def test_a_directory_serves_every_n_and_v(tmp_path: Path) -> None:
+    """Fewer are read from it, more are added to it, and what is counted is what that search alone would have needed."""
+    whole = filled(tmp_path).result(0.0, only_measure, lambda arch: (1, 2))
+    fewer = RunStore(dataclasses.replace(CONFIG, num_proposals=1, num_validations=4), tmp_path)
+    assert (fewer.missing_proposals(), fewer.missing_slices()) == ([], [])
+    found = fewer.result(0.0, only_measure, lambda arch: (1, 2))
+    assert [(c.arch, c.score, c.times_proposed) for c in found.candidates] == [("x", 4, 1)]
+    assert (found.num_evaluations, found.seconds["validate"]) == (2 + 4, 0.5 * 4 / 10)
+    more = RunStore(dataclasses.replace(CONFIG, num_proposals=4, num_validations=15), tmp_path)
+    assert more.missing_proposals() == [3]
+    assert more.missing_slices() == [("x", range(10, 15)), ("y", range(10, 15))]
+    more.add_validation(Validation("x", dict.fromkeys(range(10, 15), (1.0,)), 0.5))
+    assert RunStore(more.config, tmp_path).missing_slices() == [("y", range(10, 15))]
+    again = RunStore(CONFIG, tmp_path)
+    assert again.result(0.0, only_measure, lambda arch: (1, 2)).candidates == whole.candidates
+    again.add_validation(Validation("x", dict.fromkeys(range(10, 12), (99.0,)), 0.0))  # shorter than what is there
+    assert len(RunStore(more.config, tmp_path).validations["x", 10].measures) == 5

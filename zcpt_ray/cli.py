@@ -20,6 +20,7 @@ from zcpt_ray.benchmarks import load_benchmark, table_path
 from zcpt_ray.configs import SearchConfig, run_id, smoke
 from zcpt_ray.datasets import DATASETS, find_dataset
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import AnyPath, any_path
 from zcpt_ray.orders import ORDERS
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.records import Progress, RunStore, SearchResult
@@ -81,8 +82,9 @@ class SearchJob:
     config: SearchConfig
     smoke: bool = False
     """As small as it goes, seconds or a minute or two: shows that everything runs, not what the method finds."""
-    out: Path | None = None
-    """Run directory; by default runs/ and a name made from the configuration. The same command goes on where it stopped."""
+    out: str | None = None
+    """Run directory, local or a URI as s3://bucket/run; by default runs/ and a name made from the configuration. The same command
+    goes on where it stopped, and with more proposals or validations it takes what is there."""
     cluster: Cluster = field(default_factory=Cluster)
 
 
@@ -185,12 +187,13 @@ def run(job: SearchJob, console: Console) -> SearchResult:
     """Run the search of `job`, or read its result if it has been finished before, and print the tables."""
     config = smoke(job.config) if job.smoke else job.config
     resolve(config)
-    directory = job.out or Path("runs") / f"{Path(config.space).stem}-{find_dataset(config.dataset).name}-{run_id(config)}"
+    name = f"{Path(config.space).stem}-{find_dataset(config.dataset).name}-{run_id(config)}"
+    directory = any_path(job.out or f"runs/{name}")
     store = RunStore(config, directory)
     _note_space(config, directory)
     benchmark = load_benchmark(config.space)
-    if (directory / "result.json").exists():
-        result = SearchResult.load(directory)
+    finished = (directory / "result.json").exists() and (result := SearchResult.load(directory)).config == config
+    if finished:
         console.print(f"This search is finished; its result is in {directory}. Delete that folder to run it again.")
     else:
         console.print(
@@ -205,11 +208,11 @@ def run(job: SearchJob, console: Console) -> SearchResult:
         result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch), num_known=known)
         result.save(directory)
     print_result(result, console)
-    report_best(result, directory, console)
+    report_best(result, directory, console, anew=not finished)
     return result
 
 
-def _note_space(config: SearchConfig, directory: Path) -> None:
+def _note_space(config: SearchConfig, directory: AnyPath) -> None:
     """Keep in the run directory what a user's space file held.
 
     Raises:
@@ -267,7 +270,7 @@ def _line(task: bars.Task) -> str:
     return f"{task.description} {task.completed:g}/{task.total:g}{left}"
 
 
-def _run_on_ray(job: SearchJob, config: SearchConfig, directory: Path, report: Callable[[Progress], None]) -> SearchResult:
+def _run_on_ray(job: SearchJob, config: SearchConfig, directory: AnyPath, report: Callable[[Progress], None]) -> SearchResult:
     from zcpt_ray.distributed import run_search
 
     resources = job.cluster.join(show_logs=resolve(config).scoring.needs == "trained supernet")

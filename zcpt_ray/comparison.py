@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -11,6 +10,7 @@ from zcpt_ray.baselines import named_search, naswot_draws, search_label
 from zcpt_ray.benchmarks import require_benchmark
 from zcpt_ray.cli import Cluster, SearchJob, run
 from zcpt_ray.configs import SearchConfig, run_id
+from zcpt_ray.files import AnyPath
 from zcpt_ray.published import paper_covers
 from zcpt_ray.records import SearchResult
 from zcpt_ray.results import comparison_table, mean_and_deviation, paper_column, terminal_table, write_table
@@ -39,7 +39,7 @@ def named_searches(config: SearchConfig, names: Sequence[str], proxies: Sequence
 class Comparison:
     """Where searches that stand beside each other run and leave their table, and whether the paper's errors belong beside them."""
 
-    out: Path
+    out: AnyPath
     cluster: Cluster
     console: Console
     beside_paper: bool
@@ -49,7 +49,9 @@ class Comparison:
         results: dict[str, list[SearchResult]] = {}
         for label, config in named.items():
             configs = [replace(config, seed=seed) for seed in seeds]
-            jobs = [SearchJob(c, cluster=self.cluster, out=self.out / f"{label.replace(' ', '-')}-{run_id(c)}") for c in configs]
+            jobs = [
+                SearchJob(c, cluster=self.cluster, out=str(self.out / f"{label.replace(' ', '-')}-{run_id(c)}")) for c in configs
+            ]
             results[label] = [run(job, self.console) for job in jobs]
             table = comparison_table(results, self.beside_paper)
             write_table(table, self.out / "table")

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -24,6 +23,7 @@ from zcpt_ray import search
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.costs import Sizes
 from zcpt_ray.errors import UserError
+from zcpt_ray.files import AnyPath, any_path
 from zcpt_ray.records import Progress, Proposal, RunStore, SearchResult, Validation
 from zcpt_ray.score_tables import Spread
 from zcpt_ray.search import SearchData
@@ -115,7 +115,7 @@ class CandidatePool:
 
     def __init__(self, config: SearchConfig, directory: str, options: dict[str, float]) -> None:
         self.config = config
-        self.store = RunStore(config, Path(directory))
+        self.store = RunStore(config, any_path(directory))
         self.options = options
         self.running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.scores: dict[int, int] = {}
@@ -198,7 +198,7 @@ def _plain_errors(kept: str = "") -> Iterator[None]:
 
 def run_search(
     config: SearchConfig,
-    directory: Path,
+    directory: AnyPath,
     resources: TaskResources | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> SearchResult:

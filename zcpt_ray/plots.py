@@ -1,21 +1,25 @@
 """Figures, from saved tables only: each function takes tables of `study` or `results` and gives a matplotlib figure."""
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from zcpt_ray.files import AnyPath
+
 mpl.use("Agg")
 
 
-def save_figure(figure: Figure, stem: Path) -> None:
+def save_figure(figure: Figure, stem: AnyPath) -> None:
     """As .png and .svg beside each other; text in the .svg stays text."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.fonttype": "none"}):
         for suffix in (".png", ".svg"):
-            figure.savefig(stem.with_suffix(suffix), dpi=150, bbox_inches="tight")
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=suffix[1:], dpi=150, bbox_inches="tight")
+            stem.with_suffix(suffix).write_bytes(drawn.getvalue())
 
 
 def initial_scoring(correlations: Mapping[str, pd.DataFrame]) -> Figure:

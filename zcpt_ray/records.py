@@ -13,17 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
-from zcpt_ray.files import whole_file
+from zcpt_ray.files import AnyPath, whole_file
 
 SLICE = 10
 """Validation minibatches that are scored and stored together."""
+EXTENDABLE = ("num_proposals", "num_validations")
+"""In what the configurations that share a run directory may differ: what one has computed the others take from there."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,14 @@ class SearchResult:
     num_known: int | None = None
     costs: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: AnyPath) -> None:
         """Write `result.json` and `candidates.parquet`."""
         with whole_file(directory / "candidates.parquet") as temporary:
             pd.DataFrame([dataclasses.asdict(c) for c in self.candidates]).to_parquet(temporary)
         _write(directory / "result.json", dataclasses.asdict(self))
 
     @classmethod
-    def load(cls, directory: Path) -> "SearchResult":
+    def load(cls, directory: AnyPath) -> "SearchResult":
         """Read `result.json`.
 
         Raises:
@@ -130,13 +131,14 @@ class Progress:
 class RunStore:
     """What a run has computed so far: in memory and, where there is a directory, on disk.
 
-    Adding what is there already changes nothing, so callers may repeat themselves.
+    Adding what is there already changes nothing, so callers may repeat themselves. A directory serves any N and V: a store has of
+    what is there the first N proposals, and their scores on the first V minibatches.
 
     Raises:
         UserError: the directory cannot be written, belongs to another configuration or to something else, or is damaged.
     """
 
-    def __init__(self, config: SearchConfig, directory: Path | None = None) -> None:
+    def __init__(self, config: SearchConfig, directory: AnyPath | None = None) -> None:
         self.config = config
         self.directory = directory
         self.proposals: dict[int, Proposal] = {}
@@ -154,7 +156,7 @@ class RunStore:
     def add_validation(self, validation: Validation) -> None:
         """Accept a slice of scores; on disk before this returns."""
         start = min(validation.measures)
-        if (validation.arch, start) not in self.validations:
+        if len(validation.measures) > self._num_measured(validation.arch, start):
             if self.directory:
                 digest = hashlib.blake2b(validation.arch.encode(), digest_size=8).hexdigest()
                 _write(self.directory / "validations" / f"{digest}-{start:05d}.json", dataclasses.asdict(validation))
@@ -167,12 +169,13 @@ class RunStore:
     def missing_slices(self) -> list[tuple[str, range]]:
         """Architecture and minibatch indices of the validation still to do for the candidates known so far."""
         total = self.config.num_validations
-        return [
-            (arch, range(start, min(start + SLICE, total)))
-            for arch in dict.fromkeys(proposal.arch for proposal in self.proposals.values())
-            for start in range(0, total, SLICE)
-            if (arch, start) not in self.validations
-        ]
+        archs = dict.fromkeys(proposal.arch for proposal in self.proposals.values())
+        slices = [(arch, range(start, min(start + SLICE, total))) for arch in archs for start in range(0, total, SLICE)]
+        return [(arch, part) for arch, part in slices if self._num_measured(arch, part.start) < len(part)]
+
+    def _num_measured(self, arch: str, start: int) -> int:
+        validation = self.validations.get((arch, start))
+        return len(validation.measures) if validation else 0
 
     def progress(self, under_way: int = 0) -> Progress:
         """What is done, and what is known to be left; `under_way` are the scores of proposals that are not finished."""
@@ -218,17 +221,18 @@ class RunStore:
         evaluations = op_scores + self.progress().validations_done
         return SearchResult(self.config, candidates[0], tuple(candidates), evaluations, seconds, None, versions())
 
-    def _open(self, directory: Path) -> None:
+    def _open(self, directory: AnyPath) -> None:
         try:
             self._claim(directory)
-            proposals = [_parse(path, _proposal) for path in sorted((directory / "proposals").glob("*.json"))]
-            validations = [_parse(path, _validation) for path in sorted((directory / "validations").glob("*.json"))]
+            proposals = [_parse(path, _proposal) for path in _files(directory / "proposals")]
+            validations = [_parse(path, _validation) for path in _files(directory / "validations")]
         except OSError as error:
             raise UserError(f"cannot use the run directory {directory}: {error}") from error
         self.proposals = {p.index: p for p in proposals if p.index < self.config.num_proposals}
-        self.validations = {(v.arch, min(v.measures)): v for v in validations}
+        shared = [first_measures(validation, self.config.num_validations) for validation in validations]
+        self.validations = {(v.arch, min(v.measures)): v for v in shared if v.measures}
 
-    def _claim(self, directory: Path) -> None:
+    def _claim(self, directory: AnyPath) -> None:
         """Make the directory this configuration's. The configuration is written first: what has it is ours, whenever we die."""
         path = directory / "config.json"
         wanted = dataclasses.asdict(self.config)
@@ -237,10 +241,11 @@ class RunStore:
             found = _read(path)
             if not isinstance(found, dict):
                 raise UserError(f"{path} is not the configuration of a search")
-            differing = [f"{key} {found.get(key)!r}" for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
-            empty = not any(any((directory / name).glob("*.json")) for name in ("proposals", "validations"))
-            if differing and empty and not (directory / "result.json").exists():
-                _write(path, wanted)  # a run that failed before it had anything
+            changed = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+            differing = [f"{key} {found.get(key)!r}" for key in changed if key not in EXTENDABLE]
+            empty = not any(_files(directory / name) for name in ("proposals", "validations"))
+            if changed and (not differing or (empty and not (directory / "result.json").exists())):
+                _write(path, wanted)  # more or less of the same, or a run that failed before it had anything
             elif differing:
                 raise UserError(
                     f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
@@ -251,6 +256,12 @@ class RunStore:
             _write(path, wanted)
         for name in ("proposals", "validations"):
             (directory / name).mkdir(exist_ok=True)
+
+
+def first_measures(validation: Validation, count: int) -> Validation:
+    """What it has of the first `count` minibatches, and that part of the seconds."""
+    measures = {index: values for index, values in validation.measures.items() if index < count}
+    return dataclasses.replace(validation, measures=measures, seconds=validation.seconds * len(measures) / len(validation.measures))
 
 
 def versions() -> dict[str, str]:
@@ -278,14 +289,18 @@ def _floats(scores: dict[str, Any]) -> dict[str, float]:
     return {op: float(score) for op, score in scores.items()}
 
 
-def _parse(path: Path, parse: Any) -> Any:
+def _files(directory: AnyPath) -> list[AnyPath]:
+    return sorted(directory.glob("*.json"), key=str)
+
+
+def _parse(path: AnyPath, parse: Any) -> Any:
     try:
         return parse(_read(path))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error!r}); delete it to have it computed again") from error
 
 
-def _read(path: Path) -> Any:
+def _read(path: AnyPath) -> Any:
     try:
         return json.loads(path.read_text())
     except OSError as error:
@@ -294,7 +309,7 @@ def _read(path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}); delete it to have it computed again") from error
 
 
-def _write(path: Path, content: Any) -> None:
+def _write(path: AnyPath, content: Any) -> None:
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(_strict(content), indent=1, allow_nan=False))
 

@@ -1,13 +1,13 @@
 """From records to tables: for the terminal and for Markdown."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from zcpt_ray.files import AnyPath
 from zcpt_ray.published import paper_covers, published_error
 from zcpt_ray.records import Proposal, SearchResult
 
@@ -156,11 +156,11 @@ def cost_table(costs: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     )
 
 
-def write_table(table: pd.DataFrame, stem: Path) -> None:
+def write_table(table: pd.DataFrame, stem: AnyPath) -> None:
     """The table as .csv and .parquet for programs, .md and .tex for people, beside each other."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(stem.with_suffix(".csv"), index=False)
-    table.to_parquet(stem.with_suffix(".parquet"))
+    stem.with_suffix(".csv").write_text(table.to_csv(index=False))
+    stem.with_suffix(".parquet").write_bytes(table.to_parquet())
     shown = readable(table)
     stem.with_suffix(".md").write_text(shown.to_markdown(index=False, disable_numparse=True) + "\n")
     stem.with_suffix(".tex").write_text(shown.to_latex(index=False, escape=True))

@@ -1,11 +1,10 @@
 """What a search leaves for people: a drawing of the best architecture, and how it was decided."""
 
-from pathlib import Path
-
 import pandas as pd
 from rich.console import Console
 
 from zcpt_ray.drawings import architecture
+from zcpt_ray.files import AnyPath
 from zcpt_ray.plots import replay, save_figure
 from zcpt_ray.records import RunStore, SearchResult
 from zcpt_ray.results import cost_table, readable, replay_table, score_places, terminal_table, write_table
@@ -15,14 +14,15 @@ LINES = 8
 """How many decisions the terminal shows."""
 
 
-def report_best(result: SearchResult, directory: Path, console: Console) -> None:
-    """Print what the best architecture of a run costs, how it was decided, and where the drawings are; make what is not there yet.
+def report_best(result: SearchResult, directory: AnyPath, console: Console, anew: bool = False) -> None:
+    """Print what the best architecture of a run costs, how it was decided, and where the drawings are; make what is not there yet,
+    or all `anew`.
 
     In the run directory: `best` (.png, .svg) and, unless a baseline found it, `replay` (tables and figure).
     """
     if result.costs:
         console.print(terminal_table(cost_table(result.costs), "The best candidate's networks"))
-    if not (directory / "best.svg").exists():
+    if anew or not (directory / "best.svg").exists():
         space = find_space(result.config.space)
         ops = [op for edge in space.edges for op in edge.candidates]
         title = f"{space.name}, best of {len(result.candidates)} candidates"
@@ -32,7 +32,7 @@ def report_best(result: SearchResult, directory: Path, console: Console) -> None
     table = replay_table(proposal) if proposal else pd.DataFrame()
     if proposal is None or table.empty:
         return
-    if not (directory / "replay.svg").exists():
+    if anew or not (directory / "replay.svg").exists():
         write_table(table, directory / "replay")
         save_figure(replay(table, score_places(proposal)), directory / "replay")
     console.print(terminal_table(readable(table.head(LINES)), f"How proposal {proposal.index} decided"))

@@ -5,6 +5,7 @@ Columns of a scores table, a row per op of an open edge: `space`, `dataset`, `fu
 same supernet, which later iterations of two functions do not share.
 """
 
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.benchmarks import TabularBenchmark
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.errors import UserError
-from zcpt_ray.files import whole_file
+from zcpt_ray.files import AnyPath, whole_file
 from zcpt_ray.oracles import Oracle
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.score_tables import Spread, TableKey, spread_locally
@@ -77,7 +78,7 @@ def with_function(config: SearchConfig, function: str) -> SearchConfig:
 
 def run_study(
     runs: Sequence[StudyRun],
-    directory: Path,
+    directory: AnyPath,
     spread: Spread = spread_locally,
     report: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
@@ -109,7 +110,7 @@ def run_study(
                 scores.to_parquet(temporary)
             done += 1
             report(f"{done}/{len(runs)} {run.function}, {run.config.space}, seed {run.config.seed}")
-    return pd.concat([pd.read_parquet(directory / run.file_name) for run in runs], ignore_index=True)
+    return pd.concat([pd.read_parquet(io.BytesIO((directory / run.file_name).read_bytes())) for run in runs], ignore_index=True)
 
 
 def _reads(run: StudyRun) -> object:

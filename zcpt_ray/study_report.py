@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -12,6 +11,7 @@ from zcpt_ray import plots, study
 from zcpt_ray.benchmarks import load_benchmark
 from zcpt_ray.cli import Cluster, SearchJob, run
 from zcpt_ray.configs import SearchConfig, run_id
+from zcpt_ray.files import AnyPath
 from zcpt_ray.published import FIGURE_2, TABLE_1
 from zcpt_ray.results import readable, terminal_table, write_table
 from zcpt_ray.score_tables import Spread
@@ -39,7 +39,7 @@ UNUSED = {
 class Report:
     """Prints and saves what the parts give."""
 
-    out: Path
+    out: AnyPath
     console: Console
 
     def table(self, table: pd.DataFrame, name: str, title: str) -> None:
@@ -155,7 +155,7 @@ def final_ops(this: Study) -> None:
         archs["top 10 of the benchmark"] = [space.decode(str(arch)) for arch in top]
     for scoring in ("disc-zc", "zc-pt"):
         search = replace(config, scoring=scoring, method=DISCRETIZE, num_validations=0)
-        result = run(SearchJob(search, out=report.out / f"final-ops-{run_id(search)}", cluster=this.cluster), report.console)
+        result = run(SearchJob(search, out=str(report.out / f"final-ops-{run_id(search)}"), cluster=this.cluster), report.console)
         proposed = [[candidate.arch] * candidate.times_proposed for candidate in result.candidates]
         archs[f"{scoring}({config.proxy})"] = [space.decode(arch) for same in proposed for arch in same]
     counts = study.op_counts(archs, space.edges[0].candidates)

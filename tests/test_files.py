@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.errors import UserError
+from zcpt_ray.files import RemotePath, any_path, whole_file
+from zcpt_ray.plots import save_figure
+from zcpt_ray.records import RunStore, SearchResult
+from zcpt_ray.results import write_table
+from zcpt_ray.search import run_search_locally
+
+
+def test_a_uri_is_used_like_a_path(tmp_path: Path) -> None:
+    place = any_path(f"file://{tmp_path}/runs/")
+    assert isinstance(place, RemotePath)
+    assert not place.exists()
+    assert list(place.glob("*")) == []
+    with whole_file(place / "a" / "b.json") as temporary:
+        temporary.write_text("hi")
+    assert (tmp_path / "runs/a/b.json").read_text() == "hi"
+    file = place / "a" / "b.json"
+    assert (file.read_text(), file.name, str(file.parent)) == ("hi", "b.json", f"file://{tmp_path}/runs/a")
+    assert (str(file.with_suffix(".md")), file.is_dir(), file.parent.is_dir()) == (f"file://{tmp_path}/runs/a/b.md", False, True)
+    (place / "a" / "c.txt").write_text("")
+    assert list((place / "a").glob("*.json")) == [file]
+    file.unlink()
+    assert not file.exists()
+
+
+def test_what_a_uri_says_of_its_server_stays_at_its_end() -> None:
+    place = any_path("s3://bucket/runs/?endpoint_override=localhost:9000")
+    assert str(place / "x.json") == "s3://bucket/runs/x.json?endpoint_override=localhost:9000"
+    assert any_path("runs/x") == Path("runs/x")
+    assert any_path(Path("x")) == Path("x")
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    for place in (tmp_path, any_path(f"file://{tmp_path}")):
+        with pytest.raises(RuntimeError), whole_file(place / "x") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+        assert not (place / "x").exists()
+
+
+def test_an_unknown_kind_of_uri_is_one_line() -> None:
+    with pytest.raises(UserError, match="cannot open nonsense://x: Unrecognized filesystem type"):
+        any_path("nonsense://x").exists()
+
+
+def test_a_search_with_tables_and_figures_lies_behind_a_uri(tmp_path: Path) -> None:
+    config = SearchConfig(space="toy-chain-2", num_proposals=2, num_validations=12, batch_size=8)
+    place = any_path(f"file://{tmp_path}/run")
+    first = run_search_locally(config, RunStore(config, place))
+    again = RunStore(config, place)
+    assert again.missing_proposals() == again.missing_slices() == []
+    first.save(place)
+    assert SearchResult.load(place) == first
+    write_table(pd.DataFrame({"a": [1]}), place / "table")
+    save_figure(Figure(), place / "figure")
+    assert {"table.csv", "table.parquet", "table.md", "figure.svg"} < {entry.name for entry in (tmp_path / "run").iterdir()}
+    with pytest.raises(UserError, match="another configuration"):
+        RunStore(SearchConfig(space="toy-chain-2", seed=7), place)
