@@ -13,7 +13,7 @@ LEVELS = (
     {"arch", "files", "registry", "seeding", "published", "nasbench101"},
     {"configs", "data", "ops", "benchmark_tables"},
     {"darts_ops"},
-    {"layers", "records", "benchmarks", "datasets"},
+    {"layers", "records", "training_records", "benchmarks", "datasets"},
     {"supernet", "cells", "results", "plots", "drawings"},
     {"darts_cell", "inverted_residual"},
     {"darts_network"},

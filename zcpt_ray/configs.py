@@ -110,7 +110,55 @@ class SearchConfig:
         return cls(**{**raw, "training": SupernetTraining(**raw["training"])})
 
 
-def run_id(config: SearchConfig) -> str:
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training of one architecture. What is None is as the recipe says.
+
+    Raises:
+        UserError: a number is out of range. Names are looked up by `training.resolve`.
+    """
+
+    arch: str
+    """The architecture, encoded as its space does."""
+    space: str = "nasbench201"
+    """Search space that the architecture is of."""
+    dataset: str = "cifar10"
+    """Data set, or a folder of images: trained on all its training images, tested on its test images."""
+    recipe: str = "cifar"
+    """How it is trained."""
+    seed: int = 0
+    """Training seed."""
+    epochs: int | None = None
+    """Passes over the training images."""
+    batch_size: int | None = None
+    """Images per step, over all workers."""
+    channels: int | None = None
+    """Initial channels, on the DARTS spaces only; CIFAR: 36, ImageNet: 48."""
+    num_cells: int | None = None
+    """Cells, on the DARTS spaces only; CIFAR: 20, ImageNet: 14."""
+    max_images: int = 0
+    """Train and test on the first so many images, for a machine without a GPU; 0 takes all."""
+    precision: str = "auto"
+    """Of the forward pass: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU that has it."""
+    compile: bool = False
+    """Pass the network through torch.compile."""
+    device: str = "auto"
+    """cpu, cuda, or auto: a GPU if there is one."""
+    loader_workers: int = 4
+    """Processes that decode images which do not fit in memory (ImageNet); 0 decodes in the training process."""
+
+    def __post_init__(self) -> None:
+        least = {"seed": 0, "epochs": 1, "batch_size": 2, "channels": 1, "num_cells": 3, "max_images": 0, "loader_workers": 0}
+        _check_least(self, {name: bound for name, bound in least.items() if getattr(self, name) is not None})
+        for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
+
+
+def run_id(config: SearchConfig | TrainConfig) -> str:
     """A short digest of the configuration: the name of its run."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
