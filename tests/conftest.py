@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,13 @@ def data(images: ImageSet) -> SearchData:
 def small_space() -> NASBench201:
     """NAS-Bench-201 with narrow stages of one cell: everything the full one has, in milliseconds."""
     return NASBench201(channels=4, cells_per_stage=1)
+
+
+@pytest.fixture(params=[2])
+def cluster(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Ray on this machine, of its own, with as many CPUs as the parameter says."""
+    import ray
+
+    ray.init(address="local", num_cpus=request.param, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    yield request.param
+    ray.shutdown()

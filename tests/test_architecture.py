@@ -22,12 +22,12 @@ LEVELS = (
     {"scoring"},
     {"baselines"},
     {"search", "convert_nasbench201"},
-    {"study", "ranking"},
+    {"study", "ranking", "ablation", "grids"},
     {"distributed"},
-    {"cli"},
-    {"comparison", "study_report"},
+    {"cli", "tuning"},
+    {"comparison", "study_report", "experiments"},
 )
-RAY = {"distributed", "jobs"}
+RAY = {"distributed", "tuning", "jobs"}
 
 
 def component(path: Path) -> str:

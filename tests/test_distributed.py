@@ -2,20 +2,17 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
+from processes import kill_when, stored
 
 from zcpt_ray import score_tables
 from zcpt_ray.configs import SearchConfig
@@ -34,14 +31,6 @@ SMALL = SearchConfig(space="toy-chain-2", num_proposals=4, num_validations=25, b
 SLOW = SearchConfig(num_proposals=3, num_validations=40, batch_size=32)
 
 
-@pytest.fixture(params=[2])
-def cluster(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Ray on this machine, of its own, with as many CPUs as the parameter says."""
-    ray.init(address="local", num_cpus=request.param, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
-    yield request.param
-    ray.shutdown()
-
-
 def without_times(result: SearchResult) -> SearchResult:
     return dataclasses.replace(result, seconds={})
 
@@ -49,24 +38,6 @@ def without_times(result: SearchResult) -> SearchResult:
 @cache
 def locally(config: SearchConfig) -> SearchResult:
     return without_times(run_search_locally(config, RunStore(config)))
-
-
-def kill_when(title: str, ready: Callable[[], bool], killed: list[dict[str, int]], out: Path) -> threading.Thread:
-    """SIGKILL the first process whose title has `title` in it, once `ready`; `killed` gets what was on disk then."""
-
-    def watch() -> None:
-        until = time.monotonic() + 500  # a busy machine takes its time
-        while time.monotonic() < until:
-            for process in psutil.process_iter(["cmdline"]):
-                if title in " ".join(process.info["cmdline"] or ()) and ready():
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(stored(out))
-                    return
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
 
 
 @pytest.mark.parametrize("cluster", [1, 2], indirect=True)
@@ -111,10 +82,6 @@ def job(out: Path) -> list[str]:
     return [sys.executable, str(JOB), "--out", str(out), *(str(part) for pair in flags.items() for part in pair)]
 
 
-def stored(out: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for name in ("proposals", "validations") for path in (out / name).glob("*.json")}
-
-
 def test_a_killed_driver_goes_on_with_the_same_command(tmp_path: Path) -> None:
     out = tmp_path / "run"
     driver = subprocess.Popen(job(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -147,7 +114,7 @@ def test_a_search_that_is_there_is_not_done_again(cluster: int, tmp_path: Path) 
 def test_what_the_cluster_cannot_give_is_refused_at_once(cluster: int, tmp_path: Path) -> None:
     if ray.cluster_resources().get("GPU"):
         pytest.skip("this machine has a GPU")
-    assert task_options(SMALL, TaskResources()) == {"num_cpus": 1, "num_gpus": 0}
+    assert task_options(SMALL.device, TaskResources()) == {"num_cpus": 1, "num_gpus": 0}
     with pytest.raises(UserError, match="'cuda' was asked for, but the Ray cluster has no GPU"):
         run_search(dataclasses.replace(SMALL, device="cuda"), tmp_path / "a")
     with pytest.raises(UserError, match="asks for 64 CPUs and 0 GPUs; the nodes of the cluster have 2 and 0"):
@@ -184,7 +151,7 @@ def test_calls_are_spread_and_their_errors_are_plain(cluster: int) -> None:
             raise UserError("nothing divides by 0")
         return dividend / divisor
 
-    spread = spread_over(task_options(SMALL, TaskResources()))
+    spread = spread_over(task_options(SMALL.device, TaskResources()))
     assert sorted(spread(divided, 12.0, [1, 2, 3])) == [(1, 12.0), (2, 6.0), (3, 4.0)]
     with pytest.raises(UserError, match="nothing divides by 0"):
         list(spread(divided, 12.0, [1, 0]))

@@ -27,7 +27,7 @@ from zcpt_ray.records import Progress, RunStore, SearchResult
 from zcpt_ray.results import benchmark_table, candidate_table, pareto_table, readable, terminal_table, write_table
 from zcpt_ray.score_tables import Spread, spread_locally
 from zcpt_ray.scoring import SCORINGS
-from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally
+from zcpt_ray.search import DISCRETIZE, resolve, run_search_locally, with_benchmark
 from zcpt_ray.search_report import report_best
 from zcpt_ray.spaces import SPACES, find_space
 
@@ -61,7 +61,7 @@ class Cluster:
             return spread_locally
         from zcpt_ray.distributed import spread_over, task_options
 
-        return spread_over(task_options(config, self.join(show_logs)))
+        return spread_over(task_options(config.device, self.join(show_logs)))
 
     def join(self, show_logs: bool = False) -> "TaskResources":
         """Connect this process to Ray; what each task is to ask for.
@@ -191,7 +191,7 @@ def run(job: SearchJob, console: Console) -> SearchResult:
     directory = any_path(job.out or f"runs/{name}")
     store = RunStore(config, directory)
     _note_space(config, directory)
-    benchmark = load_benchmark(config.space)
+    load_benchmark(config.space)  # so that an unreadable table is noticed now
     finished = (directory / "result.json").exists() and (result := SearchResult.load(directory)).config == config
     if finished:
         console.print(f"This search is finished; its result is in {directory}. Delete that folder to run it again.")
@@ -203,10 +203,8 @@ def run(job: SearchJob, console: Console) -> SearchResult:
             result = run_search_locally(config, store, report) if job.cluster.local else _run_on_ray(job, config, directory, report)
         result.save(directory)
         write_table(pareto_table(result), directory / "pareto")
-    if benchmark:
-        known = benchmark.count_known(candidate.arch for candidate in result.candidates)
-        result = dataclasses.replace(result, benchmark=benchmark.query(result.best.arch), num_known=known)
-        result.save(directory)
+    result = with_benchmark(result)
+    result.save(directory)
     print_result(result, console)
     report_best(result, directory, console, anew=not finished)
     return result

@@ -67,17 +67,17 @@ def connect(address: str = "", show_logs: bool = False) -> None:
         raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
 
 
-def task_options(config: SearchConfig, resources: TaskResources) -> dict[str, float]:
-    """Ray options of a task on the cluster as it is now.
+def task_options(device: str, resources: TaskResources) -> dict[str, float]:
+    """Ray options of a task that runs on `device` (cpu, cuda or auto), on the cluster as it is now.
 
     Raises:
         UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it needs.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     have_gpu = any(node.get("GPU", 0) for node in nodes)
-    if config.device == "cuda" and not have_gpu:
+    if device == "cuda" and not have_gpu:
         raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
-    options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and config.device != "cpu" else 0}
+    options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and device != "cpu" else 0}
     if not any(node.get("CPU", 0) >= options["num_cpus"] and node.get("GPU", 0) >= options["num_gpus"] for node in nodes):
         offers = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
         raise UserError(
@@ -209,7 +209,7 @@ def run_search(
     """
     started = time.perf_counter()
     search.resolve(config)
-    options = task_options(config, resources or TaskResources())
+    options = task_options(config.device, resources or TaskResources())
     RunStore(config, directory)  # so that a directory of another run is refused here, before any work
     found = search.load_data(config, spread_over(options))
     data, sizes = ray.put(found), Sizes.of(found.images)

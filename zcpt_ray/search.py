@@ -10,7 +10,7 @@ import pandas as pd
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.baselines import METHODS, Found, Method, Proposing
-from zcpt_ray.benchmarks import READINGS, require_benchmark
+from zcpt_ray.benchmarks import READINGS, load_benchmark, require_benchmark
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.costs import BudgetShare, Cost, Sizes, budget_share, first_within, search_costs, unlimited
 from zcpt_ray.data import Batch, ImageSet, draw_minibatch, local_device
@@ -322,15 +322,26 @@ def select(store: RunStore, sizes: Sizes, wall: float) -> SearchResult:
     return replace(result, best=fitting[0], candidates=fitting, costs={name: asdict(cost) for name, cost in networks.items()})
 
 
-def run_search_locally(config: SearchConfig, store: RunStore, report: Callable[[Progress], None] = lambda _: None) -> SearchResult:
-    """The whole search in this process, taking up what `store` already holds.
+def with_benchmark(result: SearchResult) -> SearchResult:
+    """The same with what the benchmark's table, if there is one, knows of the best architecture and of the candidates."""
+    benchmark = load_benchmark(result.config.space)
+    if benchmark is None:
+        return result
+    known = benchmark.count_known(candidate.arch for candidate in result.candidates)
+    return replace(result, benchmark=benchmark.query(result.best.arch), num_known=known)
+
+
+def run_search_locally(
+    config: SearchConfig, store: RunStore, report: Callable[[Progress], None] = lambda _: None, data: SearchData | None = None
+) -> SearchResult:
+    """The whole search in this process, taking up what `store` already holds; `data` is what `load_data` gave, if it is there.
 
     Raises:
         UserError: an unknown name, missing data, no such device, or a NaN score.
     """
     started = time.perf_counter()
     local_device(config.device)
-    data = load_data(config)
+    data = data or load_data(config)
     report(store.progress())
     for index in store.missing_proposals():
         store.add_proposal(propose(config, data, index, lambda scores: report(store.progress(under_way=scores))))

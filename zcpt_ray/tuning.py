@@ -1,0 +1,216 @@
+"""Grids of searches and of trainings as Ray Tune experiments.
+
+Tune places the trials, retries them and logs what they report. What a trial has done it keeps itself, in a directory named by its
+configuration: whoever is killed, the same grid started again repeats nothing, whatever Tune remembers of it.
+"""
+
+import importlib.util
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from zcpt_ray.distributed import TaskResources, task_options
+from zcpt_ray.errors import UserError
+from zcpt_ray.files import AnyPath, RemotePath
+from zcpt_ray.grids import GridOutcome, GridProgress, Metrics, Trial, Work, require_storage
+from zcpt_ray.registry import lookup
+
+MAX_FAILURES = 3
+REPORT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """How a grid is run. `early_stopping` is ASHA on `top1_error`, over so many epochs; `trackers` are names of `TRACKERS`."""
+
+    resources: TaskResources = field(default_factory=TaskResources)
+    device: str = "auto"
+    early_stopping: int = 0
+    trackers: tuple[str, ...] = ()
+    experiment: str = "zcpt_ray"
+
+
+def mlflow_tracker(experiment: str) -> tune.Callback:
+    """Ray's callback for MLflow, which reads `MLFLOW_TRACKING_URI`."""
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    return MLflowLoggerCallback(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"), experiment_name=experiment)
+
+
+def wandb_tracker(experiment: str) -> tune.Callback:
+    """Ray's callback for Weights & Biases, which reads `WANDB_API_KEY`."""
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    return WandbLoggerCallback(project=experiment)
+
+
+TRACKERS: dict[str, Callable[[str], tune.Callback]] = {"mlflow": mlflow_tracker, "wandb": wandb_tracker}
+"""By the name of the package that each needs."""
+
+
+def run_grid(
+    trials: Sequence[Trial],
+    work: Work,
+    out: AnyPath,
+    options: GridOptions,
+    report: Callable[[GridProgress], None] = lambda _: None,
+) -> GridOutcome:
+    """Run every trial on the Ray cluster that this process is connected to; logs for TensorBoard lie in `out/tune`.
+
+    A trial whose process dies starts again, at most 3 times, and takes up what it has kept. One that ends in an error of the user's
+    is not repeated and stops no other.
+
+    Raises:
+        UserError: `out` cannot be written or not be seen from every node, a tracker is unknown or not installed, or the cluster
+            cannot run a trial.
+    """
+    asked = task_options(options.device, options.resources)
+    require_storage(out)
+    refuse_node_local(out)
+    watch = _Watch(len(trials), report)
+    callbacks = [watch, *(_tracker(name, options.experiment) for name in options.trackers)]
+    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    payloads = ray.put({trial.name: trial.payload for trial in trials})
+
+    def trainable(config: dict[str, Any]) -> None:
+        torch.set_num_threads(int(asked["num_cpus"]))
+        try:
+            work(ray.get(payloads)[config["trial"]["name"]], out.absolute(), tune.report)
+        except UserError as error:
+            tune.report({"failure": str(error), "share": 1.0})
+
+    bundle = {"CPU": asked["num_cpus"], "GPU": asked["num_gpus"]}
+    found = tune.Tuner(
+        tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
+        param_space={"trial": tune.grid_search([{"name": trial.name, **trial.columns} for trial in trials])},
+        tune_config=tune.TuneConfig(
+            scheduler=_early_stopping(options.early_stopping),
+            trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(out.absolute()),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=callbacks,
+            verbose=0,
+        ),
+    ).fit()
+    return _outcome(found)
+
+
+def _outcome(found: Any) -> GridOutcome:
+    """Rows are told apart by what their configuration says: their order changes."""
+    metrics: dict[str, Metrics] = {}
+    failures: dict[str, str] = {}
+    stopped = []
+    for result in found:
+        name = result.config["trial"]["name"]
+        reported = metrics[name] = result.metrics or {}
+        if result.error:
+            failures[name] = str(result.error).strip().splitlines()[-1]
+        elif "failure" in reported:
+            failures[name] = reported["failure"]
+        elif "share" not in reported:
+            failures[name] = "it ended without a report"
+        elif reported["share"] < 1:
+            stopped.append(name)
+    return GridOutcome(metrics, failures, tuple(stopped))
+
+
+def _early_stopping(epochs: int) -> ASHAScheduler | None:
+    if not epochs:
+        return None
+    return ASHAScheduler(time_attr="epoch", metric="top1_error", mode="min", max_t=epochs, grace_period=max(1, epochs // 10))
+
+
+def _tracker(name: str, experiment: str) -> tune.Callback:
+    make = lookup(TRACKERS, name, "tracker")
+    if importlib.util.find_spec(name) is None:
+        raise UserError(f"tracker {name!r} is not installed: pip install 'zcpt_ray[{name}]'")
+    return make(experiment)
+
+
+class _Watch(tune.Callback):
+    """Counts trials as Tune goes on. Tune calls it in the driver's process."""
+
+    def __init__(self, total: int, report: Callable[[GridProgress], None]) -> None:
+        self.total = total
+        self.report = report
+        self.share: dict[str, float] = {}
+        self.ended: dict[str, bool] = {}
+        self.running: set[str] = set()
+        self.last = 0.0
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.running.add(trial.trial_id)
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Metrics, **info: Any) -> None:
+        self.share[trial.trial_id] = result["share"]
+        if "failure" in result:
+            self.ended[trial.trial_id] = False
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.ended.setdefault(trial.trial_id, True)
+        self.share[trial.trial_id] = 1.0
+        self.running.discard(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.ended[trial.trial_id] = False
+        self.share[trial.trial_id] = 1.0
+        self.running.discard(trial.trial_id)
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        if time.monotonic() - self.last > REPORT_SECONDS:
+            self.last = time.monotonic()
+            self._tell()
+
+    def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        good = sum(self.ended.values())
+        share = sum(self.share.values()) / self.total
+        self.report(GridProgress(self.total, good, len(self.running), len(self.ended) - good, share))
+
+
+@ray.remote(num_cpus=0)
+def _sees(path: AnyPath) -> bool:
+    return path.exists()
+
+
+def nodes_without(path: AnyPath) -> list[str]:
+    """Addresses of the nodes from which a file cannot be seen."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    asked = [_sees.options(scheduling_strategy=strategy).remote(path) for strategy in there]
+    return [node["NodeManagerAddress"] for node, sees in zip(nodes, ray.get(asked), strict=True) if not sees]
+
+
+def refuse_node_local(out: AnyPath) -> None:
+    """Trials of any node must find what those of another have kept.
+
+    Raises:
+        UserError: there are nodes that do not see `out`.
+    """
+    if isinstance(out, RemotePath):
+        return
+    probe = out.absolute() / f"probe-{uuid.uuid4().hex}"
+    probe.write_text("")
+    try:
+        missing = nodes_without(probe)
+    finally:
+        probe.unlink()
+    if missing:
+        raise UserError(
+            f"{out} is a folder of this node alone, {', '.join(missing)} cannot see it: a trial that moves to another node would "
+            f"start anew; give a shared folder or a URI as --out s3://bucket/runs"
+        )
