@@ -203,8 +203,9 @@ def run(job: SearchJob, console: Console) -> SearchResult:
             result = run_search_locally(config, store, report) if job.cluster.local else _run_on_ray(job, config, directory, report)
         result.save(directory)
         write_table(pareto_table(result), directory / "pareto")
-    result = with_benchmark(result)
-    result.save(directory)
+    if (known := with_benchmark(result)) != result:
+        result = known
+        result.save(directory)
     print_result(result, console)
     report_best(result, directory, console, anew=not finished)
     return result
