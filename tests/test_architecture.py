@@ -22,12 +22,12 @@ LEVELS = (
     {"scoring"},
     {"baselines"},
     {"search", "convert_nasbench201"},
-    {"study", "ranking", "ablation", "grids"},
+    {"study", "ranking", "ablation", "grids", "cluster"},
     {"distributed"},
     {"cli", "tuning"},
     {"comparison", "study_report", "experiments"},
 )
-RAY = {"distributed", "tuning", "jobs"}
+RAY = {"cluster", "distributed", "tuning", "jobs"}
 
 
 def component(path: Path) -> str:

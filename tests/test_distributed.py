@@ -15,8 +15,9 @@ import ray
 from processes import kill_when, stored
 
 from zcpt_ray import score_tables
+from zcpt_ray.cluster import TaskResources, connect, task_options
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.distributed import TaskResources, connect, run_search, spread_over, task_options
+from zcpt_ray.distributed import run_search, spread_over
 from zcpt_ray.errors import UserError
 from zcpt_ray.records import RunStore, SearchResult
 from zcpt_ray.search import run_search_locally

@@ -32,7 +32,7 @@ from zcpt_ray.search_report import report_best
 from zcpt_ray.spaces import SPACES, find_space
 
 if TYPE_CHECKING:
-    from zcpt_ray.distributed import TaskResources
+    from zcpt_ray.cluster import TaskResources
 
 LINE_SECONDS = 10
 """How often progress is printed where there is no terminal to draw on."""
@@ -59,7 +59,8 @@ class Cluster:
         """
         if self.local:
             return spread_locally
-        from zcpt_ray.distributed import spread_over, task_options
+        from zcpt_ray.cluster import task_options
+        from zcpt_ray.distributed import spread_over
 
         return spread_over(task_options(config.device, self.join(show_logs)))
 
@@ -69,7 +70,7 @@ class Cluster:
         Raises:
             UserError: no such cluster.
         """
-        from zcpt_ray.distributed import TaskResources, connect  # a local job does without Ray, installed or not
+        from zcpt_ray.cluster import TaskResources, connect  # a local job does without Ray, installed or not
 
         connect(self.address, show_logs)
         return TaskResources(self.cpus_per_task, self.gpus_per_task)
@@ -200,7 +201,10 @@ def run(job: SearchJob, console: Console) -> SearchResult:
             f"{config.space} on {config.dataset}, {config.proxy}, {config.order} order, seed {config.seed} -> {directory}"
         )
         with watch(console) as report:
-            result = run_search_locally(config, store, report) if job.cluster.local else _run_on_ray(job, config, directory, report)
+            if job.cluster.local:
+                result = run_search_locally(config, store, report)
+            else:
+                result = _run_on_ray(job, config, directory, report, console)
         result.save(directory)
         write_table(pareto_table(result), directory / "pareto")
     if (known := with_benchmark(result)) != result:
@@ -269,8 +273,12 @@ def _line(task: bars.Task) -> str:
     return f"{task.description} {task.completed:g}/{task.total:g}{left}"
 
 
-def _run_on_ray(job: SearchJob, config: SearchConfig, directory: AnyPath, report: Callable[[Progress], None]) -> SearchResult:
+def _run_on_ray(
+    job: SearchJob, config: SearchConfig, directory: AnyPath, report: Callable[[Progress], None], console: Console
+) -> SearchResult:
+    from zcpt_ray.cluster import describe, task_options
     from zcpt_ray.distributed import run_search
 
     resources = job.cluster.join(show_logs=resolve(config).scoring.needs == "trained supernet")
+    console.print(describe(task_options(config.device, resources)), highlight=False)
     return run_search(config, directory, resources, report)

@@ -7,20 +7,19 @@ configuration and an index: however many workers there are and whichever of them
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
+from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.cluster import TaskResources, nodes_without, task_options
+from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.costs import Sizes
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, any_path
@@ -30,60 +29,8 @@ from zcpt_ray.search import SearchData
 
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 10
-CONNECT_SECONDS = 10
 IN_FLIGHT = 256
-
-
-@dataclass(frozen=True)
-class TaskResources:
-    """What each proposal or validation task asks Ray for; `gpus` may be a fraction, and is 0 on a cluster without GPUs."""
-
-    cpus: int = 1
-    gpus: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.cpus < 1 or self.gpus <= 0 or (self.gpus > 1 and self.gpus % 1):
-            given = f"got {self.cpus} and {self.gpus}"
-            raise UserError(f"a task takes at least 1 CPU and, where there are any, a fraction of a GPU or whole GPUs; {given}")
-
-
-def connect(address: str = "", show_logs: bool = False) -> None:
-    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
-
-    A process that has joined one stays there. Workers' log lines (epochs of a supernet, say) are shown only if wanted.
-
-    Raises:
-        UserError: there is no cluster at `address`.
-    """
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        if address not in ("", "auto", "local"):  # ray.init would try a dead address for minutes
-            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address or None, log_to_driver=show_logs, logging_level=logging.ERROR)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
-
-
-def task_options(device: str, resources: TaskResources) -> dict[str, float]:
-    """Ray options of a task that runs on `device` (cpu, cuda or auto), on the cluster as it is now.
-
-    Raises:
-        UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it needs.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    have_gpu = any(node.get("GPU", 0) for node in nodes)
-    if device == "cuda" and not have_gpu:
-        raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
-    options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and device != "cpu" else 0}
-    if not any(node.get("CPU", 0) >= options["num_cpus"] and node.get("GPU", 0) >= options["num_gpus"] for node in nodes):
-        offers = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
-        raise UserError(
-            f"a task asks for {options['num_cpus']} CPUs and {options['num_gpus']:g} GPUs; the nodes of the cluster have {offers}"
-        )
-    return options
+"""Tasks of one kind that are submitted and not finished, at most: enough to keep as many workers busy."""
 
 
 # A task runs in a worker that has run others before: N proposals do not pay for N starts of CUDA.
@@ -117,8 +64,14 @@ class CandidatePool:
         self.config = config
         self.store = RunStore(config, any_path(directory))
         self.options = options
+        self.data: Any = None
         self.running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.scores: dict[int, int] = {}
+        tags = {"run": run_id(config), "space": config.space}
+        self.proposals_done = Gauge("zcpt_proposals_done", "Proposals that a search has accepted", tuple(tags))
+        self.scores_taken = Counter("zcpt_scores", "Scores behind accepted proposals and validations", tuple(tags))
+        for metric in (self.proposals_done, self.scores_taken):
+            metric.set_default_tags(tags)
 
     async def missing_proposals(self) -> list[int]:
         """Indices that nobody has proposed yet."""
@@ -127,33 +80,49 @@ class CandidatePool:
     async def add(self, proposal: Proposal) -> None:
         """Accept a proposal."""
         self.store.add_proposal(proposal)
+        self.proposals_done.set(len(self.store.proposals))
+        self.scores_taken.inc(proposal.num_evaluations)
+        self._start_validation()
 
     async def scored(self, index: int, scores: int) -> None:
         """Hear how many scores a proposal under way has taken; lost if this process dies, as it is only shown."""
         self.scores[index] = scores
 
     async def advance(self, data: list[Any]) -> Progress:
-        """Start what validation is missing and not under way (after a restart: all that is not stored), and say how far we are.
+        """Keep validation going (after a restart: all that is not stored), and say how far we are.
 
         `data` is a list that holds the reference to the images, so that Ray passes on the reference.
 
         Raises:
             Exception: what a validation task raised.
         """
+        self.data = data[0]
         for task in self.running.values():
-            if task.done():
+            if task.done():  # only one that failed is still here
                 task.result()
-        for arch, minibatches in self.store.missing_slices():
-            if (arch, minibatches.start) not in self.running:
-                self.running[arch, minibatches.start] = asyncio.create_task(self._collect(data[0], arch, minibatches))
+        self._start_validation()
         return self.store.progress(sum(scores for index, scores in self.scores.items() if index not in self.store.proposals))
 
     async def result(self, sizes: Sizes, wall: float) -> SearchResult:
         """The ranked candidates, once all is done; `wall` is the driver's time in seconds."""
         return search.select(self.store, sizes, wall)
 
-    async def _collect(self, data: Any, arch: str, minibatches: range) -> None:
-        self.store.add_validation(await _validate.options(**self.options).remote(self.config, data, arch, minibatches))
+    def _start_validation(self) -> None:
+        """Submit what is missing and not under way, as far as `IN_FLIGHT` allows."""
+        if self.data is None or len(self.running) >= IN_FLIGHT:
+            return
+        for arch, minibatches in self.store.missing_slices():
+            if (arch, minibatches.start) not in self.running:
+                self.running[arch, minibatches.start] = asyncio.create_task(self._collect(arch, minibatches))
+                if len(self.running) >= IN_FLIGHT:
+                    return
+
+    async def _collect(self, arch: str, minibatches: range) -> None:
+        validation = await _validate.options(**self.options).remote(self.config, self.data, arch, minibatches)
+        self.store.add_validation(validation)
+        self.scores_taken.inc(len(validation.measures))
+        del self.running[arch, minibatches.start]
+        self._start_validation()
 
 
 @ray.remote(max_retries=10, max_calls=1000)
@@ -213,17 +182,21 @@ def run_search(
     RunStore(config, directory)  # so that a directory of another run is refused here, before any work
     found = search.load_data(config, spread_over(options))
     data, sizes = ray.put(found), Sizes.of(found.images)
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # where the run directory is
+    # The pool stays where the run directory is, unless every node sees that: then it may move if its node dies.
+    anywhere = not nodes_without(directory.absolute() / "config.json")
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=anywhere)
     actor: Any = CandidatePool  # the decorator's type has no options()
     pool = actor.options(scheduling_strategy=here).remote(config, str(directory.absolute()), options)
+    left: list[int] = []
     waiting: list[Any] = []
     adding: list[Any] = []
     with _plain_errors(f"; what is finished is kept in {directory}"):
         try:
             while True:
-                if not waiting and not adding:  # at first, and again should the pool have lost any
-                    missing = ray.get(pool.missing_proposals.remote())
-                    waiting = [_propose.options(**options).remote(config, data, index, pool) for index in missing]
+                if not left and not waiting and not adding:  # at first, and again should the pool have lost any
+                    left = ray.get(pool.missing_proposals.remote())[::-1]
+                while left and len(waiting) < IN_FLIGHT:
+                    waiting.append(_propose.options(**options).remote(config, data, left.pop(), pool))
                 if waiting:
                     done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_SECONDS)
                     adding += [pool.add.remote(proposal) for proposal in done]

@@ -36,9 +36,11 @@ def run_trials(
     with watch_grid(console) as report:
         if flags.cluster.local:
             return run_grid_locally(trials, work, out, report)
-        from zcpt_ray.tuning import GridOptions, run_grid  # a local job does without Ray, installed or not
+        from zcpt_ray.cluster import describe, task_options  # a local job does without Ray, installed or not
+        from zcpt_ray.tuning import GridOptions, run_grid
 
         options = GridOptions(flags.cluster.join(), device, early_stopping, flags.trackers, flags.experiment)
+        console.print(describe(task_options(device, options.resources)), highlight=False)
         return run_grid(trials, work, out, options, report)
 
 

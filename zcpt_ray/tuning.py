@@ -7,7 +7,6 @@ configuration: whoever is killed, the same grid started again repeats nothing, w
 import importlib.util
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +15,10 @@ import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from zcpt_ray.distributed import TaskResources, task_options
+from zcpt_ray.cluster import TaskResources, refuse_node_local, task_options
 from zcpt_ray.errors import UserError
-from zcpt_ray.files import AnyPath, RemotePath
+from zcpt_ray.files import AnyPath
 from zcpt_ray.grids import GridOutcome, GridProgress, Metrics, Trial, Work, require_storage
 from zcpt_ray.registry import lookup
 
@@ -180,37 +178,3 @@ class _Watch(tune.Callback):
         good = sum(self.ended.values())
         share = sum(self.share.values()) / self.total
         self.report(GridProgress(self.total, good, len(self.running), len(self.ended) - good, share))
-
-
-@ray.remote(num_cpus=0)
-def _sees(path: AnyPath) -> bool:
-    return path.exists()
-
-
-def nodes_without(path: AnyPath) -> list[str]:
-    """Addresses of the nodes from which a file cannot be seen."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    asked = [_sees.options(scheduling_strategy=strategy).remote(path) for strategy in there]
-    return [node["NodeManagerAddress"] for node, sees in zip(nodes, ray.get(asked), strict=True) if not sees]
-
-
-def refuse_node_local(out: AnyPath) -> None:
-    """Trials of any node must find what those of another have kept.
-
-    Raises:
-        UserError: there are nodes that do not see `out`.
-    """
-    if isinstance(out, RemotePath):
-        return
-    probe = out.absolute() / f"probe-{uuid.uuid4().hex}"
-    probe.write_text("")
-    try:
-        missing = nodes_without(probe)
-    finally:
-        probe.unlink()
-    if missing:
-        raise UserError(
-            f"{out} is a folder of this node alone, {', '.join(missing)} cannot see it: a trial that moves to another node would "
-            f"start anew; give a shared folder or a URI as --out s3://bucket/runs"
-        )

@@ -1,0 +1,146 @@
+"""The Ray cluster a job runs on: joining it, what it has or can come to have, and what its nodes see."""
+
+import logging
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from zcpt_ray.errors import UserError
+from zcpt_ray.files import AnyPath, RemotePath
+
+CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class TaskResources:
+    """What each proposal or validation task asks Ray for; `gpus` may be a fraction, and is 0 on a cluster without GPUs."""
+
+    cpus: int = 1
+    gpus: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.cpus < 1 or self.gpus <= 0 or (self.gpus > 1 and self.gpus % 1):
+            given = f"got {self.cpus} and {self.gpus}"
+            raise UserError(f"a task takes at least 1 CPU and, where there are any, a fraction of a GPU or whole GPUs; {given}")
+
+
+def connect(address: str = "", show_logs: bool = False) -> None:
+    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
+
+    A process that has joined one stays there. Workers' log lines (epochs of a supernet, say) are shown only if wanted.
+
+    Raises:
+        UserError: there is no cluster at `address`.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address not in ("", "auto", "local"):  # ray.init would try a dead address for minutes
+            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        ray.init(address=address or None, log_to_driver=show_logs, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
+
+
+class NodeKind(NamedTuple):
+    """CPUs and GPUs of a node, and how many more such nodes the autoscaler may start (none: it is there)."""
+
+    cpus: float
+    gpus: float
+    to_come: int = 0
+
+
+def nodes_there() -> list[NodeKind]:
+    """The nodes that are alive."""
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [NodeKind(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in found]
+
+
+def nodes_to_come() -> list[NodeKind]:
+    """What the autoscaler may start beyond those, by kind; nothing on a cluster without one."""
+    config = ray._private.state.state.get_cluster_config()  # what Ray Train and Ray Data ask too; there is no public way
+    if config is None:
+        return []
+    groups = [group for group in config.node_group_configs if group.max_count]
+    kinds = [NodeKind(group.resources.get("CPU", 0), group.resources.get("GPU", 0), group.max_count) for group in groups]
+    return [kind for kind in kinds if kind.cpus]
+
+
+def task_options(device: str, resources: TaskResources) -> dict[str, float]:
+    """Ray options of a task that runs on `device` (cpu, cuda or auto), on the cluster as it is or may grow to be.
+
+    Raises:
+        UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it needs.
+    """
+    nodes = [*nodes_there(), *nodes_to_come()]
+    have_gpu = any(node.gpus for node in nodes)
+    if device == "cuda" and not have_gpu:
+        raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
+    options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and device != "cpu" else 0}
+    if not any(_places(node, options) for node in nodes):
+        offers = ", ".join(f"{node.cpus:g} and {node.gpus:g}" for node in nodes)
+        raise UserError(
+            f"a task asks for {options['num_cpus']} CPUs and {options['num_gpus']:g} GPUs; the nodes of the cluster have {offers}; "
+            f"lower --cpus-per-task or --gpus-per-task"
+        )
+    return options
+
+
+def _places(node: NodeKind, options: dict[str, float]) -> int:
+    """How many tasks run on a node at a time."""
+    by_cpu, gpus = int(node.cpus // options["num_cpus"]), options["num_gpus"]
+    return min(by_cpu, int(node.gpus / gpus + 1e-6)) if gpus else by_cpu
+
+
+def describe(options: dict[str, float]) -> str:
+    """One line: what the cluster has, and how many tasks with these options it runs at a time."""
+    there, to_come = nodes_there(), nodes_to_come()
+    cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
+    places = sum(_places(node, options) for node in there)
+    more = sum(node.to_come * _places(node, options) for node in to_come)
+    each = f"{options['num_cpus']:g} CPU" + (f" and {options['num_gpus']:g} GPU" if options["num_gpus"] else "")
+    grows = f", up to {more} on nodes that the autoscaler starts" if more else ""
+    nodes = f"{len(there)} node{'s' * (len(there) > 1)}"
+    return f"Ray: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places} tasks at a time, {each} each{grows}"
+
+
+@ray.remote(num_cpus=0)
+def _sees(path: AnyPath) -> bool:
+    return path.exists()
+
+
+def nodes_without(path: AnyPath) -> list[str]:
+    """Addresses of the nodes, other than this one, from which a file cannot be seen."""
+    here = ray.get_runtime_context().get_node_id()
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    asked = [_sees.options(scheduling_strategy=strategy).remote(path) for strategy in there]
+    return [node["NodeManagerAddress"] for node, sees in zip(nodes, ray.get(asked), strict=True) if not sees]
+
+
+def refuse_node_local(out: AnyPath) -> None:
+    """Trials of any node must find what those of another have kept.
+
+    Raises:
+        UserError: there are nodes that do not see `out`.
+    """
+    if isinstance(out, RemotePath):
+        return
+    probe = out.absolute() / f"probe-{uuid.uuid4().hex}"
+    probe.write_text("")
+    try:
+        missing = nodes_without(probe)
+    finally:
+        probe.unlink()
+    if missing:
+        raise UserError(
+            f"{out} is a folder of this node alone, {', '.join(missing)} cannot see it: a trial that moves to another node would "
+            f"start anew; give a shared folder or a URI as --out s3://bucket/runs"
+        )
