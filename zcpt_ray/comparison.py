@@ -75,5 +75,5 @@ class Comparison:
         row = {"search": label, "dataset": config.dataset, "N": "1000", "V": "1", "batch": str(config.batch_size)}
         for dataset in benchmark.datasets:
             drawn = naswot_draws(scores, 100 - benchmark.accuracies(dataset, "test accuracy"), draws=draws)
-            row[dataset] = mean_and_deviation(drawn.mean(), drawn.std())
+            row[dataset] = mean_and_deviation(drawn)
         return row | (paper_column(label, config.space) if self.beside_paper and paper_covers(config.space, config.dataset) else {})

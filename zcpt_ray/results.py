@@ -82,7 +82,7 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: 
         row |= {"batch": config.batch_size, "seeds": len(results), "scores": evaluations // len(results)}
         row |= {"s per score": f"{seconds / evaluations:.3g}" if evaluations else "-"}
         if all(result.benchmark is not None for result in results):
-            row |= _errors(results) | _coverage(results)
+            row |= benchmark_errors(results) | benchmark_coverage(results)
         if beside_paper and paper_covers(config.space, config.dataset):
             row |= paper_column(name, config.space)
         rows.append(row)
@@ -92,12 +92,17 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: 
 def paper_column(search: str, space: str) -> dict[str, str]:
     """The paper's error of a search as a cell of the column `paper`."""
     published = published_error(search, space)
-    return {"paper": mean_and_deviation(*published) if published else "-"}
+    return {"paper": as_printed(*published) if published else "-"}
 
 
-def mean_and_deviation(mean: float, deviation: float) -> str:
-    """As tables print it: `5.88±0.38`."""
-    return f"{mean:.2f}±{deviation:.2f}"
+def mean_and_deviation(values: Sequence[float] | np.ndarray) -> str:
+    """As tables print it: `5.88±0.38`, with the deviation of a sample (n - 1), as the paper's; one value has none: `5.88`."""
+    return as_printed(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def as_printed(mean: float, deviation: float | None) -> str:
+    """As tables print a mean and the standard deviation, if there is one."""
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f}±{deviation:.2f}"
 
 
 def replay_table(proposal: Proposal) -> pd.DataFrame:
@@ -146,6 +151,19 @@ def _spread(scores: Mapping[str, float]) -> float:
     return spread if np.isfinite(spread) else 0.0
 
 
+def search_cost(results: Sequence[SearchResult]) -> dict[str, str]:
+    """What one of these searches took on average, from the seconds of its tasks: GPU-days or, counting a CPU per task, CPU-hours.
+
+    Nothing where a record does not tell which: device `auto`, and a torch that could have used a GPU.
+    """
+    hours = np.mean([result.seconds["propose"] + result.seconds["validate"] for result in results]) / 3600
+    if all(result.config.device == "cuda" for result in results):
+        return {"search [GPU-days]": f"{hours / 24:.3g}"}
+    if all(result.config.device == "cpu" or "+cpu" in result.versions.get("torch", "") for result in results):
+        return {"search [CPU-hours]": f"{hours:.3g}"}
+    return {}
+
+
 def cost_table(costs: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     """One row per network that an architecture makes."""
     return pd.DataFrame(
@@ -171,7 +189,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(lambda value: ("-" if np.isnan(value) else f"{value:.3f}") if isinstance(value, float) else value)
 
 
-def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
+def benchmark_errors(group: Sequence[SearchResult]) -> dict[str, str]:
+    """Per data set the errors of what a group of searches found, over search seeds and single training seeds where the table has
+    these, and which it has."""
     known = [result.benchmark for result in group if result.benchmark]
     row, trained = {}, []
     for dataset in known[0] if known else ():
@@ -179,11 +199,11 @@ def _errors(group: Sequence[SearchResult]) -> dict[str, str]:
         if any(counts):
             trained.append(f"{dataset} {'-'.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))}")
         errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])
-        row[dataset] = mean_and_deviation(errors.mean(), errors.std())
+        row[dataset] = mean_and_deviation(errors)
     return row | {"training seeds": ", ".join(trained) or "-"}
 
 
-def _coverage(group: Sequence[SearchResult]) -> dict[str, str]:
+def benchmark_coverage(group: Sequence[SearchResult]) -> dict[str, str]:
     """How many of the best candidates, and of each search's distinct ones, the benchmark knows; nothing where it knows all."""
     picks, candidates = sum(bool(result.benchmark) for result in group), sum(len(result.candidates) for result in group)
     known = sum(len(result.candidates) if result.num_known is None else result.num_known for result in group)

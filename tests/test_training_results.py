@@ -1,0 +1,131 @@
+"""Results of trainings: hand-computed cases, and the paper's own numbers."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.published import MAX_PARAM, TABLE_3, TABLE_4, TABLE_A3, TABLE_A5, TABLE_A6, published_training
+from zcpt_ray.records import ScoredCandidate, SearchResult
+from zcpt_ray.results import mean_and_deviation
+from zcpt_ray.training_records import EpochMetrics, TrainResult
+from zcpt_ray.training_results import learning_curves, paired_difference, paired_table, training_table
+
+
+def training(arch: str, seed: int, error: float, space: str = "darts", device: str = "cpu") -> TrainResult:
+    """Two epochs of half an hour each."""
+    epochs = tuple(EpochMetrics(epoch, 0.1, 1.0, 50.0, 1.0, error + 1 - epoch, 1.0, 100.0, 1800.0) for epoch in (0, 1))
+    return TrainResult(TrainConfig(arch, space=space, seed=seed), epochs, 3_300_000, 500_000_000, device, {})
+
+
+def search(arch: str, seed: int, **fields: object) -> SearchResult:
+    best = ScoredCandidate(arch, 1.0, 1, 0, 3_300_000, 500_000_000)
+    config = dataclasses.replace(SearchConfig(space="darts", dataset="cifar10", seed=seed, device="cuda"), **fields)
+    return SearchResult(config, best, (best,), 10, {"propose": 86400 * 0.015, "validate": 86400 * 0.003}, None, {})
+
+
+def grid(errors: tuple[tuple[float, ...], ...]) -> list[TrainResult]:
+    return [training(f"arch {row}", seed, error) for row, line in enumerate(errors) for seed, error in enumerate(line)]
+
+
+def test_the_released_numbers_give_table_3() -> None:
+    """Means and best values to the last digit, which the paper cuts off; deviations to 0.01, and only those of a sample."""
+    single = {(1, 0): TABLE_A5} | {(10, validations): errors for validations, errors in TABLE_A6.items()}
+    table = training_table({str(cell): grid(errors) for cell, errors in single.items()}).set_index("trained")
+    assert table["trainings"].tolist() == 4 * [16]
+    for cell, (mean, deviation, best) in TABLE_3.items():
+        ours, spread = map(float, table.loc[str(cell), "test error [%]"].split("±"))
+        assert abs(spread - deviation) < 0.011
+        assert ours in (mean, round(mean + 0.01, 2))
+        assert math.floor(100 * np.mean(single[cell])) == round(100 * mean)
+        assert abs(np.std(single[cell], ddof=1) - deviation) < 0.007
+        assert float(table.loc[str(cell), "best [%]"]) == best
+    assert abs(np.std(TABLE_A5) - TABLE_3[1, 0][1]) > 0.015
+
+
+def test_the_paper_gives_the_deviation_of_a_sample() -> None:
+    (mean, deviation), errors = TABLE_A3
+    assert mean_and_deviation(errors) == f"{mean}±{deviation}" == "70.07±39.87"
+    mean, deviation, *_ = TABLE_4["max-param-random"]
+    assert mean_and_deviation(np.ravel(MAX_PARAM)) == "2.94±0.10"
+    assert (mean, math.floor(1000 * np.std(MAX_PARAM, ddof=1)) / 1000) == (2.94, deviation)
+
+
+def test_a_training_table_by_hand() -> None:
+    """Errors 2, 3, 4: mean 3, deviation 1, best 2. An hour each; 0.018 GPU-days for each of two searches."""
+    trainings = [training("a", 0, 2.0), training("a", 1, 3.0), training("b", 0, 4.0)]
+    (row,) = training_table({"found": trainings}, [search("a", 0), search("b", 1), search("c", 2)]).to_dict("records")
+    assert (row["architectures"], row["trainings"], row["epochs"]) == (2, 3, "2")
+    assert (row["test error [%]"], row["best [%]"], row["params [M]"]) == ("3.00±1.00", "2.00", "3.30")
+    assert (row["training [h]"], row["search [GPU-days]"]) == ("1", "0.018")
+    assert (row["paper [%]"], row["paper, best [%]"]) == ("2.64±0.16", "2.43")
+    (row,) = training_table({"one": [training("a", 0, 2.0, device="NVIDIA H100")]}).to_dict("records")
+    assert (row["test error [%]"], row["training [GPU-days]"]) == ("2.00", "0.0417")
+    assert "paper [%]" not in row
+
+
+def test_what_stands_beside() -> None:
+    """A genotype of the authors has their error; what several methods found has none; the benchmark's error where it is known."""
+    (row,) = training_table({"random_max_1": [training("a", 0, 3.0)]}).to_dict("records")
+    assert row["paper [%]"] == "3.02"
+    mixed = [search("a", 0), search("a", 0, order="fixed")]
+    assert "paper [%]" not in training_table({"x": [training("a", 0, 3.0)]}, mixed)
+    known = dataclasses.replace(
+        search("a", 0, space="nasbench201", device="cpu"), benchmark={"cifar10": {"error": 5.5}}, versions={}
+    )
+    (row,) = training_table({"x": [training("a", 0, 6.0, "nasbench201")]}, [known]).to_dict("records")
+    assert (row["benchmark [%]"], row["search [CPU-hours]"]) == ("5.50", "0.432")
+    assert published_training("darts", "cifar10", "synflow", "random") == (3.88, 0.56, 3.38)
+    assert published_training("darts", "cifar10", "synflow", "global-op-iter") is None
+    assert published_training("darts-s4", "svhn", "nwot-released", "random") == (2.83, 0.06, 2.79)
+    assert published_training("darts", "svhn", "nwot", "random") is None
+
+
+def test_learning_curves_are_all_epochs() -> None:
+    table = learning_curves({"a": [training("x", 0, 2.0), training("x", 1, 3.0)]})
+    assert table[["trained", "seed", "epoch", "top1_error"]].values.tolist() == [
+        ["a", 0, 0, 3.0],
+        ["a", 0, 1, 2.0],
+        ["a", 1, 0, 4.0],
+        ["a", 1, 1, 3.0],
+    ]
+
+
+def test_pairs_of_methods() -> None:
+    """By hand: over seeds 0 and 1 the differences are 1 and 3; resampled means are 1, 2 or 3."""
+    first = {(0, 0): 3.0, (0, 1): 6.0, (9, 9): 100.0}
+    second = {(0, 0): 2.0, (0, 1): 3.0, (8, 8): -100.0}
+    found = paired_difference(first, second)
+    assert (found.pairs, found.mean, found.low, found.high) == (2, 2.0, 1.0, 3.0)
+    assert str(found) == "+2.00 [+1.00, +3.00]"
+    assert paired_difference(first, second) == found
+    one = paired_difference({0: 3.0}, {0: 2.5})
+    assert (one.pairs, one.mean, str(one)) == (1, 0.5, "+0.50")
+    assert math.isnan(one.low)
+    equal = paired_difference({0: 3.0, 1: 4.0, 2: 5.0}, {0: 2.0, 1: 3.0, 2: 4.0})
+    assert (equal.mean, equal.low, equal.high) == (1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="no seeds in common"):
+        paired_difference({0: 1.0}, {1: 1.0})
+
+
+def test_an_interval_covers_the_true_difference() -> None:
+    """Of 100 samples of 16 differences with mean 1, about 95 intervals cover it."""
+    random = np.random.default_rng(0)
+    samples = [dict(enumerate(random.normal(1, 0.5, 16))) for _ in range(100)]
+    found = [paired_difference(sample, dict.fromkeys(sample, 0.0)) for sample in samples]
+    assert 85 <= sum(each.low <= 1 <= each.high for each in found) <= 99
+
+
+def test_pairs_in_a_table() -> None:
+    table = paired_table({"a": {0: 2.0, 1: 4.0}, "b": {0: 1.0, 1: 1.0}, "c": {1: 4.0}, "d": {7: 0.0}})
+    assert table[["first", "second", "pairs", "differ"]].values.tolist() == [
+        ["a", "b", 2, "yes"],
+        ["a", "c", 1, "-"],
+        ["b", "c", 1, "-"],
+    ]
+    pd.testing.assert_series_equal(
+        table["first - second"], pd.Series(["+2.00 [+1.00, +3.00]", "+0.00", "-3.00"], name="first - second"), check_dtype=False
+    )

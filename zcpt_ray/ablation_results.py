@@ -1,0 +1,99 @@
+"""From the cells of an ablation to tables: one row per setting, over search seeds, beside the paper's."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.published import FIGURE_4, paper_covers, published_cell
+from zcpt_ray.records import SearchResult
+from zcpt_ray.results import as_printed, benchmark_coverage, benchmark_errors, search_cost
+
+LABELS = {"num_proposals": "N", "num_validations": "V", "batch_size": "batch"}
+"""What fields of the configuration are called in tables, if not by their own name."""
+NOT_VARIED = ("seed", "device")
+Setting = tuple[Hashable, ...]
+
+
+def varied_fields(results: Sequence[SearchResult], ignored: Sequence[str] = NOT_VARIED) -> tuple[str, ...]:
+    """The fields of the configuration in which these searches differ, other than their seed and device."""
+    names = [field.name for field in dataclasses.fields(SearchConfig) if field.name not in ignored]
+    return tuple(name for name in names if len({getattr(result.config, name) for result in results}) > 1)
+
+
+def cells(results: Sequence[SearchResult]) -> dict[Setting, list[SearchResult]]:
+    """The searches by the values of the fields in which they differ; in each cell one for each seed, the last if there are more."""
+    fields = varied_fields(results)
+    grouped: dict[Setting, dict[int, SearchResult]] = defaultdict(dict)
+    for result in results:
+        grouped[tuple(getattr(result.config, name) for name in fields)][result.config.seed] = result
+    return {setting: [seeds[seed] for seed in sorted(seeds)] for setting, seeds in grouped.items()}
+
+
+def cell_name(result: SearchResult, fields: Sequence[str]) -> str:
+    """What tells the setting of a search from the others: `order random, N 10`."""
+    return ", ".join(f"{LABELS.get(name, name)} {getattr(result.config, name)}" for name in fields) or "all"
+
+
+def ablation_table(results: Sequence[SearchResult]) -> pd.DataFrame:
+    """One row per setting, over its search seeds; a column for each field of the configuration that varies, and no others.
+
+    `distinct` is the mean number of different architectures among the proposals; scores and seconds (of all tasks) are means
+    per search. Where a benchmark knows the picks there are their errors, as in `comparison_table`, and the paper's.
+    """
+    fields, rows = varied_fields(results), []
+    for group in cells(results).values():
+        row: dict[str, Any] = {LABELS.get(name, name): _shown(getattr(group[0].config, name)) for name in fields}
+        row["seeds"] = len(group)
+        if all(result.benchmark is not None for result in group):
+            row |= benchmark_errors(group) | benchmark_coverage(group)
+        row["distinct"] = f"{np.mean([len(result.candidates) for result in group]):.3g}"
+        row["scores"] = round(np.mean([result.num_evaluations for result in group]))
+        row["seconds"] = round(float(np.mean([result.seconds["propose"] + result.seconds["validate"] for result in group])), 1)
+        rows.append(row | search_cost(group) | _paper(group[0].config))
+    return pd.DataFrame(rows).fillna("-")
+
+
+def _shown(value: object) -> object:
+    return "-" if value is None else str(value) if dataclasses.is_dataclass(value) else value
+
+
+def _paper(config: SearchConfig) -> dict[str, str]:
+    """The paper's errors of that setting, at its own N = 10, V = 100, batch 256; its count of distinct architectures at our N."""
+    if not paper_covers(config.space, config.dataset):
+        return {}
+    plain = (config.scoring, config.method) == ("zc-pt", "discretize")
+    errors = published_cell(config.space, config.dataset, config.proxy, config.order) if plain else {}
+    row = {f"paper, {dataset}": as_printed(*error) for dataset, error in errors.items()}
+    same = (config.space, config.order) == ("nasbench201", "random") and config.proxy.startswith("nwot")
+    if errors and same and config.num_proposals in FIGURE_4:
+        row["paper, distinct"] = f"{FIGURE_4[config.num_proposals]}"
+    return row
+
+
+def proposals_validations_table(results: Sequence[SearchResult], dataset: str) -> pd.DataFrame:
+    """Figure 4 as numbers: per (N, V) over search seeds, the benchmark's test error [%] and how many architectures were proposed.
+
+    `deviation` is that of a sample, over search seeds, of the mean error of the networks found; NaN for one seed. Errors are NaN
+    where the benchmark does not know all picks. `dataset` is a data set of the benchmark.
+    """
+    grouped: dict[tuple[int, int], dict[int, SearchResult]] = defaultdict(dict)
+    for result in results:
+        grouped[result.config.num_proposals, result.config.num_validations][result.config.seed] = result
+    rows = []
+    for (proposals, validations), seeds in sorted(grouped.items()):
+        errors = pd.Series(search_errors(list(seeds.values()), dataset), dtype=float).reindex(list(seeds))
+        row: dict[str, float] = {"N": proposals, "V": validations, "seeds": len(seeds)}
+        row |= {"error": errors.mean(skipna=False), "deviation": errors.std(ddof=1, skipna=False)}
+        rows.append(row | {"distinct": float(np.mean([len(result.candidates) for result in seeds.values()]))})
+    return pd.DataFrame(rows)
+
+
+def search_errors(results: Sequence[SearchResult], dataset: str) -> Mapping[Hashable, float]:
+    """By search seed, the benchmark's mean test error [%] of what the search found; without those that it does not know."""
+    known = {result.config.seed: result.benchmark for result in results if result.benchmark}
+    return {seed: entry[dataset]["error"] for seed, entry in known.items() if dataset in entry}

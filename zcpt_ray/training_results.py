@@ -1,0 +1,127 @@
+"""From trainings to tables: errors over search and training seeds as the paper states them (A.9), and pairs of methods."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+from zcpt_ray.published import DARTS_ERRORS, published_training
+from zcpt_ray.records import SearchResult
+from zcpt_ray.results import as_printed, mean_and_deviation, search_cost
+from zcpt_ray.training_records import TrainResult
+
+RESAMPLES = 9999
+
+
+def training_table(groups: Mapping[str, Sequence[TrainResult]], searches: Sequence[SearchResult] = ()) -> pd.DataFrame:
+    """One row per group of trainings, all of one method or of one architecture: errors in percent after the last epoch.
+
+    The mean and standard deviation of a row are over all its trainings, search and training seeds alike, and `best` is the best
+    single one of them. Of `searches` those count that found an architecture of the row: what one cost, the benchmark's error of
+    the networks if it has one, and whose row of the paper stands beside.
+    """
+    rows = []
+    for name, trainings in groups.items():
+        config, errors = trainings[0].config, [training.error for training in trainings]
+        archs = {training.config.arch for training in trainings}
+        row: dict[str, Any] = {"trained": name, "space": config.space, "dataset": config.dataset, "recipe": config.recipe}
+        row |= {"architectures": len(archs), "trainings": len(trainings), "epochs": _span([len(t.history) for t in trainings])}
+        row |= {"test error [%]": mean_and_deviation(errors), "best [%]": f"{min(errors):.2f}"}
+        row["params [M]"] = f"{np.mean([training.params for training in trainings]) / 1e6:.2f}"
+        row |= _training_cost(trainings)
+        found_by = [search for search in searches if search.config.space == config.space and search.best.arch in archs]
+        if found_by:
+            row |= search_cost(found_by) | _in_benchmark(found_by, config.dataset)
+        rows.append(row | _beside(name, trainings, found_by))
+    return pd.DataFrame(rows).fillna("-")
+
+
+def _span(numbers: Sequence[int]) -> str:
+    return "-".join(str(number) for number in dict.fromkeys((min(numbers), max(numbers))))
+
+
+def _training_cost(trainings: Sequence[TrainResult]) -> dict[str, str]:
+    """Of one training on average: on a GPU in GPU-days, otherwise in hours of the clock."""
+    hours = np.mean([training.seconds for training in trainings]) / 3600
+    if any(training.device.startswith("cpu") for training in trainings):
+        return {"training [h]": f"{hours:.3g}"}
+    return {"training [GPU-days]": f"{hours / 24:.3g}"}
+
+
+def _in_benchmark(found_by: Sequence[SearchResult], dataset: str) -> dict[str, str]:
+    entries = [(search.benchmark or {}).get(dataset.replace("-", "_")) for search in found_by]
+    known = {search.best.arch: entry["error"] for search, entry in zip(found_by, entries, strict=True) if entry}
+    return {"benchmark [%]": mean_and_deviation(list(known.values()))} if known else {}
+
+
+def _beside(name: str, trainings: Sequence[TrainResult], found_by: Sequence[SearchResult]) -> dict[str, str]:
+    """The paper's row: of the search that found these, if that is Zero-Cost-PT; of a genotype that its authors published."""
+    if name in DARTS_ERRORS:
+        return {"paper [%]": f"{DARTS_ERRORS[name]:.2f}"}
+    space, dataset = trainings[0].config.space, trainings[0].config.dataset
+    settings = {(c.scoring, c.method, c.proxy, c.order) for c in (search.config for search in found_by)}
+    if len(settings) != 1 or (setting := settings.pop())[:2] != ("zc-pt", "discretize"):
+        return {}
+    row = published_training(space, dataset, *setting[2:])
+    return {"paper [%]": as_printed(row[0], row[1]), "paper, best [%]": f"{row[2]:.2f}"} if row else {}
+
+
+def learning_curves(named: Mapping[str, Sequence[TrainResult]]) -> pd.DataFrame:
+    """One row per epoch of each training: `trained` (its name here), `seed`, and the fields of `EpochMetrics`."""
+    return pd.DataFrame(
+        [
+            {"trained": name, "seed": training.config.seed} | vars(metrics)
+            for name, trainings in named.items()
+            for training in trainings
+            for metrics in training.history
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The mean of the differences over `pairs`, in the units of what was compared, and its 95 % interval; NaN for one pair."""
+
+    pairs: int
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f}" + (f" [{self.low:+.2f}, {self.high:+.2f}]" if self.pairs > 1 else "")
+
+
+def paired_difference(first: Mapping[Hashable, float], second: Mapping[Hashable, float]) -> PairedDifference:
+    """First less second over the keys that both have, such as (search seed, training seed): below 0 the first has less error.
+
+    The interval is a percentile bootstrap over pairs, always drawn alike. It takes them as independent: trainings of one network
+    are not quite, so with few search seeds it is narrower than it should be.
+
+    Raises:
+        ValueError: they have no key in common.
+    """
+    common = [key for key in first if key in second]
+    if not common:
+        raise ValueError("nothing to compare: no seeds in common")
+    differences = np.array([first[key] - second[key] for key in common])
+    mean = float(differences.mean())
+    if len(common) == 1:
+        return PairedDifference(1, mean, float("nan"), float("nan"))
+    found = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    return PairedDifference(len(common), mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def paired_table(methods: Mapping[str, Mapping[Hashable, float]]) -> pd.DataFrame:
+    """One row per two methods with seeds in common: the mean difference of their errors and its 95 % interval."""
+    rows, names = [], list(methods)
+    for index, first in enumerate(names):
+        for second in names[index + 1 :]:
+            if not methods[first].keys() & methods[second].keys():
+                continue
+            found = paired_difference(methods[first], methods[second])
+            certain = "-" if found.pairs == 1 else "no" if found.low <= 0 <= found.high else "yes"
+            rows.append({"first": first, "second": second, "pairs": found.pairs, "first - second": str(found), "differ": certain})
+    return pd.DataFrame(rows)
