@@ -1,9 +1,10 @@
-"""Figures, from saved tables only: each function takes tables of `study` or `results` and gives a matplotlib figure."""
+"""Figures, from saved tables only: each function takes tables of `study` or of results and gives a matplotlib figure."""
 
 import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -15,11 +16,16 @@ mpl.use("Agg")
 def save_figure(figure: Figure, stem: AnyPath) -> None:
     """As .png and .svg beside each other; text in the .svg stays text."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"svg.fonttype": "none"}):
-        for suffix in (".png", ".svg"):
-            drawn = io.BytesIO()
-            figure.savefig(drawn, format=suffix[1:], dpi=150, bbox_inches="tight")
-            stem.with_suffix(suffix).write_bytes(drawn.getvalue())
+    for suffix in (".png", ".svg"):
+        stem.with_suffix(suffix).write_bytes(drawn(figure, suffix[1:]))
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """The figure as a file of that kind, `png` or `svg`; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "zcpt_ray"}):
+        figure.savefig(file, format=kind, dpi=150, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
+    return file.getvalue()
 
 
 def initial_scoring(correlations: Mapping[str, pd.DataFrame]) -> Figure:
@@ -114,3 +120,76 @@ def replay(decisions: pd.DataFrame, places: pd.DataFrame) -> Figure:
     margins.set_title("margin / spread", fontsize=9)
     figure.colorbar(image, ax=[heat, margins], fraction=0.03, pad=0.02)
     return figure
+
+
+def proposals_validations(table: pd.DataFrame, paper: Mapping[int, float] | None = None) -> Figure:
+    """Figure 4 from a `proposals_validations_table`: test error (band: standard deviation over search seeds) and how many distinct
+    architectures were proposed, against N; `paper` has its count by N.
+    """
+    figure = Figure(figsize=(10, 4))
+    left, right = figure.subplots(1, 2)
+    for validations, rows in table.groupby("V"):
+        (line,) = left.plot(rows["N"], rows["error"], marker="o", label=f"V = {validations}")
+        spread = rows["deviation"].fillna(0)
+        left.fill_between(rows["N"], rows["error"] - spread, rows["error"] + spread, alpha=0.12, color=line.get_color())
+    counts = table.groupby("N")["distinct"].mean()
+    right.plot(counts.index, counts, marker="o", label="ours")
+    right.plot(counts.index, counts.index, color="black", linewidth=0.8, linestyle=":", label="every proposal another")
+    if paper:
+        right.plot(list(paper), list(paper.values()), "x", color="#d95f02", markersize=8, label="paper")
+    right.set_yscale("log")
+    for axes, label in ((left, "test error [%]"), (right, "distinct architectures proposed")):
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(counts.index), [str(proposals) for proposals in sorted(counts.index)])
+        axes.minorticks_off()
+        axes.set_xlabel("proposals N")
+        axes.set_ylabel(label)
+        axes.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def error_and_params(ours: pd.DataFrame, paper: Mapping[str, tuple[float, float]] | None = None) -> Figure:
+    """Test error against parameters of trained networks: `ours` has `trained`, `params [M]`, `error`, `deviation` [%] (NaN for one
+    training) in a row per network; `paper` has (parameters in millions, error) by method.
+    """
+    figure = Figure(figsize=(9, 4.5))
+    axes = figure.subplots()
+    for row in ours.to_dict("records"):
+        spread = None if np.isnan(row["deviation"]) else row["deviation"]
+        axes.errorbar(
+            row["params [M]"], row["error"], spread, marker="o", capsize=3, linestyle="", label=f"ours: {_plain(row['trained'])}"
+        )
+    for index, (name, place) in enumerate(sorted((paper or {}).items(), key=lambda item: item[1])):
+        axes.plot(*place, "x", color="#7f7f7f")
+        beside = (0, -11 if index % 2 else 5)  # neighbours have theirs on different sides
+        axes.annotate(_plain(name), place, xytext=beside, textcoords="offset points", ha="center", fontsize=7, color="#555555")
+    axes.margins(0.1)
+    axes.set_xlabel("parameters [M]")
+    axes.set_ylabel("test error [%]")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    return figure
+
+
+def learning_curves(table: pd.DataFrame) -> Figure:
+    """Test and train error by epoch of every training (a table of `learning_curves`); one colour for an architecture."""
+    figure = Figure(figsize=(10, 4))
+    panels = figure.subplots(1, 2, sharey=True)
+    for index, (name, rows) in enumerate(table.groupby("trained", sort=False)):
+        for axes, column in zip(panels, ("top1_error", "train_error"), strict=True):
+            for number, (_, epochs) in enumerate(rows.groupby("seed")):
+                colour, label = f"C{index % 10}", "_" if number else _plain(name)
+                axes.plot(epochs["epoch"] + 1, epochs[column], marker="." if len(epochs) < 30 else "", color=colour, label=label)
+    for axes, title in zip(panels, ("test error [%]", "train error, augmented [%]"), strict=True):
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("epochs")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def _plain(name: object) -> str:
+    """A name that matplotlib shows as it is, formulas and leading underscores (which hide a label) included."""
+    text = str(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
