@@ -90,7 +90,7 @@ def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="cannot use the run directory"):
             RunStore(CONFIG, path)
     (tmp_path / "run" / "config.json").write_text("[]")
-    with pytest.raises(UserError, match="is not the configuration of a search"):
+    with pytest.raises(UserError, match="is not the configuration of a run"):
         RunStore(CONFIG, tmp_path / "run")
     content = dataclasses.asdict(CONFIG) | {"colour": "red"}
     (tmp_path / "run" / "config.json").write_text(json.dumps(content))

@@ -6,7 +6,6 @@ scores is a file of its own, whole or not there at all.
 
 import dataclasses
 import hashlib
-import json
 import math
 import platform
 from collections import Counter
@@ -20,11 +19,14 @@ import pandas as pd
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, whole_file
+from zcpt_ray.run_directory import claim_directory, read_json, write_json
 
 SLICE = 10
 """Validation minibatches that are scored and stored together."""
 EXTENDABLE = ("num_proposals", "num_validations")
 """In what the configurations that share a run directory may differ: what one has computed the others take from there."""
+
+PARTS = ("proposals", "validations")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class SearchResult:
         """Write `result.json` and `candidates.parquet`."""
         with whole_file(directory / "candidates.parquet") as temporary:
             pd.DataFrame([dataclasses.asdict(c) for c in self.candidates]).to_parquet(temporary)
-        _write(directory / "result.json", dataclasses.asdict(self))
+        write_json(directory / "result.json", dataclasses.asdict(self))
 
     @classmethod
     def load(cls, directory: AnyPath) -> "SearchResult":
@@ -104,7 +106,7 @@ class SearchResult:
         Raises:
             UserError: there is none, or it is damaged.
         """
-        raw = _read(directory / "result.json")
+        raw = read_json(directory / "result.json")
         try:
             raw["config"] = SearchConfig.from_dict(raw["config"])
             raw["best"] = _candidate(raw["best"])
@@ -150,7 +152,7 @@ class RunStore:
         """Accept a proposal; on disk before this returns."""
         if proposal.index not in self.proposals:
             if self.directory:
-                _write(self.directory / "proposals" / f"{proposal.index:05d}.json", dataclasses.asdict(proposal))
+                write_json(self.directory / "proposals" / f"{proposal.index:05d}.json", dataclasses.asdict(proposal))
             self.proposals[proposal.index] = proposal
 
     def add_validation(self, validation: Validation) -> None:
@@ -159,7 +161,7 @@ class RunStore:
         if len(validation.measures) > self._num_measured(validation.arch, start):
             if self.directory:
                 digest = hashlib.blake2b(validation.arch.encode(), digest_size=8).hexdigest()
-                _write(self.directory / "validations" / f"{digest}-{start:05d}.json", dataclasses.asdict(validation))
+                write_json(self.directory / "validations" / f"{digest}-{start:05d}.json", dataclasses.asdict(validation))
             self.validations[validation.arch, start] = validation
 
     def missing_proposals(self) -> list[int]:
@@ -223,7 +225,9 @@ class RunStore:
 
     def _open(self, directory: AnyPath) -> None:
         try:
-            self._claim(directory)
+            claim_directory(directory, dataclasses.asdict(self.config), EXTENDABLE, lambda: _is_unused(directory))
+            for name in PARTS:
+                (directory / name).mkdir(exist_ok=True)
             proposals = [_parse(path, _proposal) for path in _files(directory / "proposals")]
             validations = [_parse(path, _validation) for path in _files(directory / "validations")]
         except OSError as error:
@@ -232,30 +236,9 @@ class RunStore:
         shared = [first_measures(validation, self.config.num_validations) for validation in validations]
         self.validations = {(v.arch, min(v.measures)): v for v in shared if v.measures}
 
-    def _claim(self, directory: AnyPath) -> None:
-        """Make the directory this configuration's. The configuration is written first: what has it is ours, whenever we die."""
-        path = directory / "config.json"
-        wanted = dataclasses.asdict(self.config)
-        directory.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            found = _read(path)
-            if not isinstance(found, dict):
-                raise UserError(f"{path} is not the configuration of a search")
-            changed = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
-            differing = [f"{key} {found.get(key)!r}" for key in changed if key not in EXTENDABLE]
-            empty = not any(_files(directory / name) for name in ("proposals", "validations"))
-            if changed and (not differing or (empty and not (directory / "result.json").exists())):
-                _write(path, wanted)  # more or less of the same, or a run that failed before it had anything
-            elif differing:
-                raise UserError(
-                    f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
-                )
-        elif any(not entry.name.endswith(".tmp") for entry in directory.iterdir()):
-            raise UserError(f"{directory} is not empty and is no run directory (no config.json); choose another --out")
-        else:
-            _write(path, wanted)
-        for name in ("proposals", "validations"):
-            (directory / name).mkdir(exist_ok=True)
+
+def _is_unused(directory: AnyPath) -> bool:
+    return not any(_files(directory / name) for name in PARTS) and not (directory / "result.json").exists()
 
 
 def first_measures(validation: Validation, count: int) -> Validation:
@@ -295,29 +278,6 @@ def _files(directory: AnyPath) -> list[AnyPath]:
 
 def _parse(path: AnyPath, parse: Any) -> Any:
     try:
-        return parse(_read(path))
+        return parse(read_json(path))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error!r}); delete it to have it computed again") from error
-
-
-def _read(path: AnyPath) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to have it computed again") from error
-
-
-def _write(path: AnyPath, content: Any) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(_strict(content), indent=1, allow_nan=False))
-
-
-def _strict(content: Any) -> Any:
-    """JSON has no infinity: a score of ±inf (a network that tells two images apart in nothing) becomes the text `inf` or `-inf`."""
-    if isinstance(content, dict):
-        return {key: _strict(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_strict(value) for value in content]
-    return str(content) if isinstance(content, float) and math.isinf(content) else content
