@@ -11,6 +11,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from zcpt_ray import augmentation
 from zcpt_ray.errors import UserError
 
 
@@ -123,12 +124,7 @@ def _normalized(data: ImageSet, images: np.ndarray, labels: np.ndarray, seed: in
 
 def crop_and_flip(images: np.ndarray, random: np.random.Generator, flip: bool, pad: int = 4) -> np.ndarray:
     """Random crops of uint8 [B, C, H, W] padded by `pad` black pixels, each image mirrored with probability 1/2 if `flip`."""
-    count, _, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    rows = random.integers(0, 2 * pad + 1, (count, 1)) + np.arange(height)  # [B, H]
-    columns = random.integers(0, 2 * pad + 1, (count, 1)) + np.arange(width)  # [B, W]
-    if flip:
-        mirrored = random.random(count) < 0.5
-        columns[mirrored] = columns[mirrored, ::-1]
-    cropped = padded[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [B, H, W, C]
-    return np.ascontiguousarray(cropped.transpose(0, 3, 1, 2))
+    shift = np.stack([random.integers(0, 2 * pad + 1, len(images)) for _ in ("row", "column")], axis=1)
+    mirror = random.random(len(images)) < 0.5 if flip else np.zeros(len(images), bool)
+    cropped = augmentation.crop_and_flip(torch.from_numpy(images), torch.from_numpy(shift), torch.from_numpy(mirror), pad)
+    return cropped.contiguous().numpy()
