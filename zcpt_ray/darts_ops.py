@@ -133,6 +133,6 @@ DARTS_OPS: dict[str, MakeOp] = {
     "sep_conv_5x5": lambda channels, stride, searching: Separable(channels, 5, (stride, 1), 1, affine=not searching),
     "dil_conv_3x3": lambda channels, stride, searching: Separable(channels, 3, (stride,), 2, affine=not searching),
     "dil_conv_5x5": lambda channels, stride, searching: Separable(channels, 5, (stride,), 2, affine=not searching),
-    "noise": lambda channels, stride, searching: Noise(stride),
+    "noise": lambda channels, stride, searching: Noise(stride, fresh=not searching),
 }
 """Ops by name, made for a number of channels, a stride, and for a supernet (`searching`) or a network that is to be trained."""

@@ -99,18 +99,25 @@ class ReLUConvBN(LinearOp):
 
 
 class Noise(CandidateOp):
-    """Gaussian noise N(0, 1) that the input does not influence; of image i of any minibatch it is the same for one `seed`."""
+    """Gaussian noise N(0, 1) that the input does not influence.
 
-    def __init__(self, stride: int) -> None:
+    Of image i of any minibatch it is the same for one `seed`, so that networks can be compared; if `fresh`, as networks that one
+    trains have it, it is drawn anew each time, from torch's global random state.
+    """
+
+    def __init__(self, stride: int, fresh: bool = False) -> None:
         super().__init__()
         self.stride = stride
+        self.fresh = fresh
         self.seed = 0
 
     def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
         if not active:
             return None
-        shape = x[:, :, :: self.stride, :: self.stride].shape
-        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed)).to(x)
+        like = x[:, :, :: self.stride, :: self.stride]
+        if self.fresh:
+            return torch.randn_like(like)
+        return torch.randn(like.shape, generator=torch.Generator().manual_seed(self.seed)).to(x)
 
 
 OPS: dict[str, Callable[[int], LinearOp]] = {

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class ReluSite(ReluCode):
     """A `ReluCode` and the architectures, as indices into what `Supernet.relu_sites` was given, that share it."""
 
     archs: tuple[int, ...] = ()
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Supernet(nn.Module):
@@ -141,7 +145,7 @@ class MaskedSupernet(nn.Module):
         return MaskedSupernet(self.supernet.thin, self.arch) if self.supernet.thin else None
 
 
-def initialize(build: Callable[[], Supernet], seed: int) -> Supernet:
+def initialize(build: Callable[[], Network], seed: int) -> Network:
     """The network that `build` describes, with torch's default initialisation drawn per parameter name.
 
     A parameter's value depends on `seed` and its name only: networks of one space share the weights of what they share.

@@ -146,12 +146,19 @@ class Darts(Space):
 
     def trained_form(self, edges: tuple[Edge, ...], num_classes: int) -> EvaluationNetwork:
         """CIFAR: 20 cells, C = 36. ImageNet: 14 cells, C = 48. The auxiliary head is over the second reduction cell."""
-        return self.evaluation_network(edges, num_classes, *((48, 14) if self.imagenet else (36, 20)))
+        return self.evaluation_network(edges, num_classes)
 
     def evaluation_network(
-        self, edges: tuple[Edge, ...], num_classes: int, channels: int, num_cells: int, auxiliary: bool = True
+        self,
+        edges: tuple[Edge, ...],
+        num_classes: int,
+        channels: int | None = None,
+        num_cells: int | None = None,
+        auxiliary: bool = True,
     ) -> EvaluationNetwork:
-        """The network that is trained, with affine batch norms; its cells hold what `edges` offer."""
+        """The network that is trained, with affine batch norms, of the usual size or another; cells hold what `edges` offer."""
+        usual_channels, usual_cells = (48, 14) if self.imagenet else (36, 20)
+        channels, num_cells = channels or usual_channels, num_cells or usual_cells
         layers, features = self.layers(edges, channels, num_cells, searching=False)
         after = f"cell{reductions(num_cells)[1]}" if auxiliary else None
         return EvaluationNetwork(edges, layers, features, num_classes, after, self.imagenet)
