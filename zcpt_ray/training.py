@@ -1,0 +1,260 @@
+"""Training a found network by a recipe: `train` yields a row of metrics per epoch and can be stopped and taken up at any of them.
+
+All randomness of an epoch comes from the training seed and its number; learning rate and drop path follow from the number alone. So
+a checkpoint holds weights, momentum and the rows so far, and on a CPU a training that was taken up ends as one that never stopped.
+"""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zcpt_ray.configs import TrainConfig
+from zcpt_ray.costs import Sizes, module_costs
+from zcpt_ray.darts_network import EvaluationNetwork
+from zcpt_ray.data import Batch, ImageSet
+from zcpt_ray.errors import UserError
+from zcpt_ray.files import AnyPath, whole_file
+from zcpt_ray.recipes import Recipe
+from zcpt_ray.records import versions
+from zcpt_ray.seeding import derive_seed
+from zcpt_ray.supernet import initialize
+from zcpt_ray.training_images import Feed, Share
+from zcpt_ray.training_plan import Plan, claim, resolve, training_device
+from zcpt_ray.training_records import EpochMetrics, TrainResult
+
+__all__ = ["Plan", "Share", "Trainer", "claim", "resolve", "train", "training_device"]
+
+log = logging.getLogger(__name__)
+TOP = 5
+LOSS_CHECKS = 50
+"""Steps between two looks at the loss: on a GPU each look waits for all steps before."""
+
+
+def train(config: TrainConfig, directory: AnyPath | None = None, share: Share = Share()) -> Iterator[EpochMetrics]:  # noqa: B008
+    """Train as `config` says, yielding each epoch; first those that the directory has already.
+
+    Each epoch leaves a checkpoint there, and the last one `training.json`; a training that is finished reads no data. Where several
+    processes train one network together, `share` is this one's part, and torch.distributed must be set up; all yield the same.
+
+    Raises:
+        UserError: at once, what `resolve` and `training_device` refuse, or a directory that is another run's; later, missing data,
+            too few images, a damaged checkpoint, or a loss that is not finite.
+    """
+    plan = resolve(config)
+    training_device(config)
+    if directory and share.rank == 0:
+        claim(config, directory)
+    return _train(plan, directory, share)
+
+
+def _train(plan: Plan, directory: AnyPath | None, share: Share) -> Iterator[EpochMetrics]:
+    if directory and share.world_size == 1 and (directory / "training.json").exists():
+        yield from TrainResult.load(directory).history
+        return
+    trainer = Trainer(plan, share)
+    keeps = directory if share.rank == 0 else None
+    history = trainer.load(keeps and keeps / "checkpoint.pt")
+    yield from history
+    for epoch in range(len(history), plan.recipe.epochs):
+        metrics = trainer.run_epoch(epoch)
+        history.append(metrics)
+        message = "epoch %d of %d: loss %.3f, test error %.2f%%, %.0f images/s"
+        log.info(message, epoch + 1, plan.recipe.epochs, metrics.train_loss, metrics.top1_error, metrics.images_per_second)
+        if keeps:
+            trainer.save(keeps / "checkpoint.pt", history)
+        yield metrics
+    if keeps:
+        trainer.result(history).save(keeps)
+
+
+class Trainer:
+    """A network in training, its optimizer, and its data."""
+
+    def __init__(self, plan: Plan, share: Share) -> None:
+        self.plan, self.recipe, self.share = plan, plan.recipe, share
+        self.device, self.precision = training_device(plan.config)
+        self.images, test = (self._load(split) for split in ("train", "test"))
+        self.seed = derive_seed(plan.config.seed, "training")
+        self._check_shapes()
+        net = initialize(lambda: plan.build(self.images.num_classes), derive_seed(self.seed, "weights"))
+        self.net: nn.Module = net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.feed, self.tests = (
+            Feed(images, self.recipe, self.device, share, plan.config.loader_workers) for images in (self.images, test)
+        )
+        self.optimizer = _optimizer(self.net, self.recipe)
+        if plan.config.compile:
+            self.net.compile()
+        self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False) if share.world_size > 1 else self.net
+
+    def run_epoch(self, epoch: int) -> EpochMetrics:
+        """Train for an epoch, then test. Torch's global random state is as before."""
+        started = time.perf_counter()
+        devices = [torch.cuda.current_device()] if self.device == "cuda" else []
+        with torch.random.fork_rng(devices), torch.backends.cudnn.flags(benchmark=True, allow_tf32=True):
+            torch.manual_seed(derive_seed(self.seed, "epoch", epoch, "rank", self.share.rank))
+            train_loss, train_error = self._train_epoch(epoch)
+            seconds = time.perf_counter() - started
+            test_loss, top1_error, top5_error = self._test()
+        self._check_finite(test_loss, epoch)
+        return EpochMetrics(
+            epoch=epoch,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=train_loss,
+            train_error=train_error,
+            test_loss=test_loss,
+            top1_error=top1_error,
+            top5_error=top5_error,
+            images_per_second=len(self.images) / seconds,
+            seconds=time.perf_counter() - started,
+        )
+
+    def save(self, path: AnyPath, history: list[EpochMetrics]) -> None:
+        """Write what `load` takes up."""
+        state = {
+            "history": [dataclasses.asdict(metrics) for metrics in history],
+            "network": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with whole_file(path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, path: AnyPath | None) -> list[EpochMetrics]:
+        """Take up what `save` wrote, if anything: that of the first worker, for all. The epochs that are done.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        content = [path.read_bytes() if path and path.exists() else None]
+        if self.share.world_size > 1:  # the others may not see the file
+            torch.distributed.broadcast_object_list(content)
+        if content[0] is None:
+            return []
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(content[0]), map_location=self.device, weights_only=True)
+            history = [EpochMetrics(**metrics) for metrics in state["history"]]
+            self.net.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:  # a damaged archive can fail in any way
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            raise UserError(f"{path} is damaged ({reason}); delete it to have the training start again") from error
+        return history
+
+    def result(self, history: list[EpochMetrics]) -> TrainResult:
+        """The record of the training that is finished."""
+        with torch.device("meta"):
+            net = self.plan.build(self.images.num_classes)
+        params, flops = module_costs(net, Sizes.of(self.images).image_shape)
+        name = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
+        device = f"{self.share.world_size} x {name}" if self.share.world_size > 1 else name
+        return TrainResult(self.plan.config, tuple(history), sum(params.values()), sum(flops.values()), device, versions())
+
+    def _load(self, split: str) -> ImageSet:
+        images, limit = self.plan.dataset.load(split), self.plan.config.max_images
+        if limit:
+            images = replace(images, images=images.images[:limit], labels=images.labels[:limit])
+        if split == "train" and not self.share.training_parts(len(images), self.recipe.batch_size):
+            sizes = f"a batch of {self.recipe.batch_size}, {len(images)} images and {self.share.world_size} workers"
+            raise UserError(f"each worker needs at least 2 images of a minibatch, got {sizes}")
+        return images
+
+    def _check_shapes(self) -> None:
+        """Run the network without memory.
+
+        Raises:
+            UserError: it does not take images of this size.
+        """
+        shape = Sizes.of(self.images).image_shape
+        try:
+            with torch.device("meta"):
+                self.plan.build(self.images.num_classes)(torch.empty(2, *shape))
+        except (RuntimeError, ValueError) as error:
+            size, place = "x".join(map(str, shape)), f"space {self.plan.config.space!r} by recipe {self.recipe.name!r}"
+            raise UserError(f"the network of {place} does not take images of {size}: {str(error).splitlines()[0]}") from error
+
+    def _train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Mean loss of the main head, and top-1 error [%]."""
+        self.model.train()
+        if isinstance(self.net, EvaluationNetwork):
+            self.net.set_drop_path(self.recipe.drop_path * epoch / self.recipe.epochs)
+        steps = len(self.share.training_parts(len(self.images), self.recipe.batch_size))
+        totals = torch.zeros(3, dtype=torch.float64, device=self.device)  # loss, right answers, images
+        for step, batch in enumerate(self.feed.training_epoch(derive_seed(self.seed, "epoch", epoch, "images"))):
+            done = epoch + step / steps if self.recipe.per_step else epoch
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * self.recipe.schedule(done, self.recipe.epochs)
+            totals += self._step(batch)
+            if step % LOSS_CHECKS == 0:
+                self._check_finite(float(totals[0]), epoch)
+        loss, right, images = self._total(totals)
+        self._check_finite(loss, epoch)
+        return loss / images, 100 * (1 - right / images)
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Sum of the losses, right answers, images."""
+        smoothing = self.recipe.label_smoothing
+        with self._autocast():
+            outputs = self.model(batch.images)
+            logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
+            loss = whole = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+            if auxiliary is not None:
+                whole = loss + self.recipe.auxiliary * F.cross_entropy(auxiliary, batch.labels, label_smoothing=smoothing)
+        whole.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.gradient_clip < float("inf"):
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        count = len(batch.labels)
+        return torch.stack([loss.detach().float() * count, (logits.argmax(1) == batch.labels).sum(), loss.new_tensor(count)])
+
+    @torch.no_grad()
+    def _test(self) -> tuple[float, float, float]:
+        """Mean loss, top-1 and top-5 error [%]. The network is left as it is, but for batch statistics that workers average."""
+        self.net.eval()
+        if self.share.world_size > 1:
+            for buffer in self.net.buffers():
+                torch.distributed.all_reduce(buffer)
+                buffer.div_(self.share.world_size, rounding_mode=None if buffer.is_floating_point() else "floor")
+        totals = torch.zeros(4, dtype=torch.float64, device=self.device)  # loss, right answers, right ones among five, images
+        for batch in self.tests.test_epoch():
+            with self._autocast():
+                outputs = self.net(batch.images)
+            logits = (outputs[0] if isinstance(outputs, tuple) else outputs).float()
+            best = logits.topk(min(TOP, logits.shape[1])).indices == batch.labels[:, None]
+            loss = F.cross_entropy(logits, batch.labels, reduction="sum")
+            totals += torch.stack([loss, best[:, 0].sum(), best.sum(), loss.new_tensor(len(best))])
+        loss_sum, right, among_five, images = self._total(totals)
+        return loss_sum / images, 100 * (1 - right / images), 100 * (1 - among_five / images)
+
+    def _total(self, totals: Tensor) -> list[float]:
+        """Over all workers."""
+        if self.share.world_size > 1:
+            torch.distributed.all_reduce(totals)
+        return [float(value) for value in totals.tolist()]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        return torch.autocast(self.device, self.precision) if self.precision != torch.float32 else contextlib.nullcontext()
+
+    def _check_finite(self, loss: float, epoch: int) -> None:
+        if not abs(loss) < float("inf"):
+            raise UserError(f"training diverged in epoch {epoch + 1}: loss {loss}; try a lower learning rate")
+
+
+def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD; with weight decay on everything, or on the weights of convolutions and linear layers only."""
+    parameters = list(net.parameters())
+    decayed = [parameter for parameter in parameters if recipe.decay_all or parameter.dim() > 1]
+    groups: list[dict[str, Any]] = [{"params": decayed}]
+    if len(decayed) < len(parameters):
+        groups.append({"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0})
+    return torch.optim.SGD(
+        groups, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=True
+    )
