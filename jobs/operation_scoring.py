@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zcpt_ray.cli import Cluster, open_console, require_some, start
+from zcpt_ray.cli import Cluster, Report, open_console, require_some, start
 from zcpt_ray.configs import SearchConfig, smoke
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import any_path
 from zcpt_ray.search import resolve
 from zcpt_ray.spaces import find_space
 from zcpt_ray.study import read_published_scores
-from zcpt_ray.study_report import PARTS, UNUSED, ZERO_COST, Part, Report, Study, report_initial
+from zcpt_ray.study_report import PARTS, UNUSED, ZERO_COST, Part, Study, report_initial
 
 
 @dataclass(frozen=True)

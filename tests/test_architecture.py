@@ -23,9 +23,9 @@ LEVELS = (
     {"baselines"},
     {"search", "convert_nasbench201"},
     {"study", "ranking", "ablation", "grids", "cluster"},
-    {"distributed"},
+    {"distributed", "training_grid"},
     {"cli", "tuning"},
-    {"comparison", "study_report", "experiments"},
+    {"comparison", "study_report", "experiments", "grid_reports"},
 )
 RAY = {"cluster", "distributed", "tuning", "jobs"}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import pandas as pd
 import rich.progress as bars
 import tyro
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.console import Console
 from zcpt_ray.baselines import METHODS
 from zcpt_ray.benchmark_tables import TABLES
 from zcpt_ray.benchmarks import load_benchmark, table_path
-from zcpt_ray.configs import SearchConfig, run_id, smoke
+from zcpt_ray.configs import SearchConfig, TrainConfig, run_id, smoke
 from zcpt_ray.datasets import DATASETS, find_dataset
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, any_path
@@ -104,11 +105,25 @@ class JobOptions(Protocol):
     """Flags of a job, those of a configuration among them."""
 
     @property
-    def config(self) -> SearchConfig:
+    def config(self) -> SearchConfig | TrainConfig:
         """The configuration."""
 
 
 Options = TypeVar("Options", bound=JobOptions)
+Config = TypeVar("Config", SearchConfig, TrainConfig)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Prints tables and saves them in a folder."""
+
+    out: AnyPath
+    console: Console
+
+    def table(self, table: pd.DataFrame, name: str, title: str) -> None:
+        """Save a table under its name and print it."""
+        write_table(table, self.out / name)
+        self.console.print(terminal_table(readable(table), title))
 
 
 def main(description: str, defaults: SearchConfig) -> None:
@@ -142,7 +157,7 @@ def start(
         job(dataclasses.replace(options, config=_located(options.config)))  # type: ignore[type-var]
 
 
-def _located(config: SearchConfig) -> SearchConfig:
+def _located(config: Config) -> Config:
     """The same with whole paths, as workers may have another working directory."""
     space = str(Path(config.space).absolute()) if config.space not in SPACES and Path(config.space).exists() else config.space
     own = config.dataset not in DATASETS and Path(config.dataset).exists()

@@ -5,15 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
-from rich.console import Console
 
 from zcpt_ray import plots, study
 from zcpt_ray.benchmarks import load_benchmark
-from zcpt_ray.cli import Cluster, SearchJob, run
+from zcpt_ray.cli import Cluster, Report, SearchJob, run
 from zcpt_ray.configs import SearchConfig, run_id
-from zcpt_ray.files import AnyPath
 from zcpt_ray.published import FIGURE_2, TABLE_1
-from zcpt_ray.results import readable, terminal_table, write_table
 from zcpt_ray.score_tables import Spread
 from zcpt_ray.scoring import SCORINGS
 from zcpt_ray.search import DISCRETIZE
@@ -33,19 +30,6 @@ UNUSED = {
     "max_flops": "no part keeps a budget",
 }
 """Fields of the configuration that no part takes from it, and why."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Prints and saves what the parts give."""
-
-    out: AnyPath
-    console: Console
-
-    def table(self, table: pd.DataFrame, name: str, title: str) -> None:
-        """Save a table under its name and print it."""
-        write_table(table, self.out / name)
-        self.console.print(terminal_table(readable(table), title))
 
 
 @dataclass(frozen=True)
