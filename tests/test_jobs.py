@@ -89,8 +89,48 @@ def test_published_scores_stand_beside_the_paper(monkeypatch: pytest.MonkeyPatch
     assert picked.loc["disc-zc(nwot)", "paper"] == "22.96 (rank 14274)"
 
 
+def test_an_ablation_ends_in_tables_and_figure_4(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Path("data/tables/nasbench201.parquet")
+    flags = ("--local", "--preset", "proposals-validations", "--space", "toy-chain-2", "--batch-size", "8", "--seeds", "0", "1")
+    call(monkeypatch, "ablation", *flags, "--proposals", "1", "2", "--validations", "0", "3", "--out", "out")
+    rows = pd.read_parquet("out/ablation.parquet")
+    assert rows[["N", "V"]].to_numpy().tolist() == [[1, 0], [1, 3], [2, 0], [2, 3]]
+    assert (rows["seeds"] == 2).all()
+    assert "8 cells, in 2 searches that share proposals" in " ".join(capsys.readouterr().out.split())
+    assert not table.exists()
+    assert not Path("out/proposals-validations.svg").exists()  # there are no errors to draw
+
+
+def test_an_ablation_whose_cells_fail_says_which(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A space with a benchmark's scoring and no table: every cell fails, with its reason; nothing is left half done."""
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, "ablation", "--local", "--scoring", "best-acc", "--orders", "fixed", "--seeds", "3", "--out", "out")
+    assert ended.value.code == 1
+    assert "failed: seed 3: scoring 'best-acc' needs the benchmark table of 'nasbench201'" in capsys.readouterr().err
+
+
+def test_trainings_end_in_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    call(monkeypatch, "search", *SMALL[:-1], "search")
+    flags = ("--local", "--smoke", "--searches", "search", "--recipe", "nb201", "--out", "out")
+    call(monkeypatch, "train", *flags)
+    (row,) = pd.read_parquet("out/trainings.parquet").to_dict("records")
+    assert (row["trained"], row["trainings"], row["epochs"], row["space"]) == ("seed 0", 2, "2", "toy-chain-2")
+    assert len(pd.read_parquet("out/learning-curves.parquet")) == 2 * 2
+    assert all(Path(f"out/{name}.svg").exists() for name in ("learning-curves", "error-and-params"))
+    before = {path: path.stat().st_mtime_ns for path in Path("out").glob("trials/*/*")}
+    call(monkeypatch, "train", *flags)
+    assert {path: path.stat().st_mtime_ns for path in Path("out").glob("trials/*/*")} == before
+
+
 @pytest.mark.parametrize(
-    ("job", "more"), [("baselines", "te-nas"), ("operation_scoring", "--num-validations (no part"), ("nb201_search", "")]
+    ("job", "more"),
+    [
+        ("ablation", "subspaces"),
+        ("train", "imagenet-darts"),
+        ("baselines", "te-nas"),
+        ("operation_scoring", "--num-validations (no part"),
+        ("nb201_search", ""),
+    ],
 )
 def test_help_lists_every_name(job: str, more: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -153,6 +193,14 @@ def test_a_partial_table_says_what_it_knows(monkeypatch: pytest.MonkeyPatch, cap
         ("baselines", ("--proxies", "nonsense"), "unknown proxy 'nonsense'; choose from nwot, "),
         ("baselines", ("--seeds",), "--seeds needs at least one"),
         ("baselines", ("--naswot-draws", "5", "--searches", "random"), "needs a benchmark, and there is none of 'toy-chain-2'"),
+        ("ablation", ("--preset", "nonsense"), "unknown preset 'nonsense'; choose from proxies, "),
+        ("ablation", ("--proxies", "nwot", "nonsense"), "unknown proxy 'nonsense'; choose from nwot, "),
+        ("ablation", ("--seed", "3"), "--seed 3 is not used here: seeds are given by --seeds"),
+        ("ablation", ("--proposals", "0"), "num_proposals must be at least 1, got 0"),
+        ("train", ("--recipe", "nonsense"), "unknown recipe 'nonsense'; choose from cifar, "),
+        ("train", ("--arch", "nonsense"), "not a toy-chain-2 architecture: 'nonsense'"),
+        ("train", ("--searches", "nowhere"), "no result.json in or below nowhere; give folders of finished searches"),
+        ("train", ("--channels", "16"), "has networks of one size: leave out --channels and --num-cells"),
         ("operation_scoring", ("--functions", "nonsense"), "unknown scoring function 'nonsense'"),
         ("operation_scoring", ("--parts",), "--parts needs at least one"),
         ("operation_scoring", ("--published", "none.csv"), "cannot read none.csv"),

@@ -148,6 +148,9 @@ class _Watch(tune.Callback):
         self.running: set[str] = set()
         self.last = 0.0
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks, for a way to restore that is not ours, and what draws on a terminal cannot be
+
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.running.add(trial.trial_id)
 
