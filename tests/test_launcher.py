@@ -202,7 +202,7 @@ def test_a_change_of_code_reaches_the_node(laptop: Laptop) -> None:
 
 
 def test_job_submit_runs_the_same_job(laptop: Laptop) -> None:
-    done = laptop.must_run(*JOB_SUBMIT, "--smoke", "--proxy", "params")
+    done = laptop.must_run(*JOB_SUBMIT, "--smoke", "--space", "toy-chain-2")
     assert "Best: " in done
     assert len(laptop.results()) == 2
     failed = laptop.run(*JOB_SUBMIT, "--dataset", "nonsense")
