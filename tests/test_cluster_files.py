@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import yaml
 from cluster_files import ON_AWS_ONLY, ROOT, on_this_machine, read
+from ray.autoscaler._private.constants import AUTOSCALER_UTILIZATION_SCORER_KEY
 from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilityRecord, NodeAvailabilitySummary
-from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer as scorer
 from ray.autoscaler._private.resource_demand_scheduler import get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
 from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
+
+from zcpt_ray import autoscaling
 
 LAUNCHER = ("cluster.yaml", "docs/cluster-onprem.yaml")
 KUBERAY = "docs/kuberay.yaml"
@@ -110,11 +112,11 @@ def test_spot_is_taken_first_and_then_on_demand(running: int, failed: bool, want
     )
     summary = NodeAvailabilitySummary({"gpu-spot": record})
 
-    def score(resources: Any, demands: Any, node_type: str) -> Any:
-        return scorer(resources, demands, node_type, node_availability_summary=summary)
+    def scored(resources: Any, demands: Any, node_type: str) -> Any:
+        return autoscaling.score(resources, demands, node_type, node_availability_summary=summary)
 
     existing = {"gpu-spot": running, "head": 1}
-    added, left = get_nodes_for(config["available_node_types"], existing, "head", 99, [{"CPU": 1, "GPU": 1}] * 3, score)
+    added, left = get_nodes_for(config["available_node_types"], existing, "head", 99, [{"CPU": 1, "GPU": 1}] * 3, scored)
     assert (dict(added), left) == (wanted, [])
 
 
@@ -127,7 +129,8 @@ def test_autoscaler_v2_does_not_learn_that_a_type_is_not_to_be_had() -> None:
 
 def test_the_start_commands() -> None:
     start = next(line for line in AWS["head_start_ray_commands"] if "ray start" in line)
-    assert "RAY_enable_autoscaler_v2=0 ray start" in start
+    assert "RAY_enable_autoscaler_v2=0 " in start
+    assert f"{AUTOSCALER_UTILIZATION_SCORER_KEY}={autoscaling.score.__module__}.{autoscaling.score.__name__} " in start
     assert "--dashboard-host=127.0.0.1" in start
     assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start
     assert any("RAY_AUTH_MODE=token" in line for line in AWS["setup_commands"])
