@@ -17,6 +17,7 @@ from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor impor
 from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 
 from zcpt_ray import autoscaling
+from zcpt_ray.errors import UserError
 
 LAUNCHER = ("cluster.yaml", "docs/cluster-onprem.yaml")
 KUBERAY = "docs/kuberay.yaml"
@@ -54,7 +55,7 @@ def test_both_launcher_files_do_the_same() -> None:
     other = read("docs/cluster-onprem.yaml")
     assert other["file_mounts"] == AWS["file_mounts"]
     assert other["rsync_exclude"] == AWS["rsync_exclude"]
-    ours = [re.sub("ZCPT_STORE=[^']*", "", line) for line in commands(AWS) if ON_AWS_ONLY not in line]
+    ours = [re.sub("ZCPT_STORE=[^']*", "", line) for line in commands(AWS) if not ON_AWS_ONLY.search(line)]
     assert [re.sub("ZCPT_STORE=[^']*", "", line) for line in commands(other)] == ours
 
 
@@ -65,15 +66,13 @@ def test_what_differs_where_the_launcher_is_tested(tmp_path: Path) -> None:
         *("setup_commands", "head_setup_commands"),
     }
     assert not local.keys() - AWS.keys()
-    ours, theirs = AWS["setup_commands"], local["setup_commands"]
-    assert [pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]] == [
-        (
-            "echo 'export ZCPT_STORE=s3://YOUR-BUCKET/zcpt' > ~/.zcpt_env",
-            f"echo 'export ZCPT_STORE=file://{tmp_path}' > ~/.zcpt_env",
-        )
-    ]
-    (only,) = [line for line in AWS["head_setup_commands"] if line not in local["head_setup_commands"]]
-    assert "boto3" in only
+    for key in ("setup_commands", "head_setup_commands"):
+        ours = [line for line in AWS[key] if not ON_AWS_ONLY.search(line)]
+        changed = [pair for pair in zip(ours, local[key], strict=True) if pair[0] != pair[1]]
+        assert changed == [
+            (line, line.replace("s3://YOUR-BUCKET/zcpt", f"file://{tmp_path}")) for line in ours if "YOUR-BUCKET" in line
+        ]
+    assert sum(bool(ON_AWS_ONLY.search(line)) for line in commands(AWS)) == 2
 
 
 def test_machines_on_aws() -> None:
@@ -125,6 +124,22 @@ def test_autoscaler_v2_does_not_learn_that_a_type_is_not_to_be_had() -> None:
     monitor = CloudResourceMonitor()
     monitor.notify([InstanceUpdateEvent(instance_type="gpu-spot", new_instance_status=Instance.ALLOCATION_FAILED)])
     assert monitor.get_resource_availabilities() == {}
+
+
+def test_a_job_knows_what_the_autoscaler_can_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZCPT_GROWS_BY", raising=False)
+    assert autoscaling.nodes_to_come() == []
+    offered = {
+        tuple(node["resources"].items()) for name, node in AWS["available_node_types"].items() if name != AWS["head_node_type"]
+    }
+    (said,) = re.findall("ZCPT_GROWS_BY=([^']*)'", (ROOT / "cluster.yaml").read_text())
+    for text in (said, *re.findall('ZCPT_GROWS_BY, value: "(.*)" ', (ROOT / KUBERAY).read_text())):
+        monkeypatch.setenv("ZCPT_GROWS_BY", text)
+        (node,) = autoscaling.nodes_to_come()
+        assert offered == {tuple(node.items())}
+    monkeypatch.setenv("ZCPT_GROWS_BY", "a GPU")
+    with pytest.raises(UserError, match="should be like CPU=4,GPU=1"):
+        autoscaling.nodes_to_come()
 
 
 def test_the_start_commands() -> None:
