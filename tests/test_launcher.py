@@ -201,6 +201,11 @@ def test_a_change_of_code_reaches_the_node(laptop: Laptop) -> None:
     assert "This search is finished" in again
 
 
+def test_results_are_fetched(laptop: Laptop) -> None:
+    laptop.must_run("ray", "rsync-down", "cluster.yaml", "~/runs/", "runs")
+    assert len(list(laptop.repository.glob("runs/*/result.json"))) == len(laptop.results()) > 0
+
+
 def test_job_submit_runs_the_same_job(laptop: Laptop) -> None:
     done = laptop.must_run(*JOB_SUBMIT, "--smoke", "--space", "toy-chain-2")
     assert "Best: " in done
