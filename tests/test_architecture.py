@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
     {"arch", "augmentation", "files", "recipes", "registry", "seeding", "published", "nasbench101"},
-    {"configs", "data", "ops", "benchmark_tables", "run_directory"},
+    {"configs", "data", "ops", "benchmark_tables", "run_directory", "mirror", "autoscaling"},
     {"darts_ops"},
     {"layers", "records", "training_images", "training_records", "benchmarks", "datasets"},
     {"supernet", "cells", "results", "plots", "drawings"},
@@ -27,7 +27,7 @@ LEVELS = (
     {"cli", "tuning"},
     {"comparison", "study_report", "experiments", "grid_reports"},
 )
-RAY = {"cluster", "distributed", "tuning", "jobs"}
+RAY = {"autoscaling", "cluster", "distributed", "tuning", "jobs"}
 
 
 def component(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from zcpt_ray.autoscaling import nodes_to_come
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, RemotePath
 
@@ -50,27 +51,20 @@ def connect(address: str = "", show_logs: bool = False) -> None:
 
 
 class NodeKind(NamedTuple):
-    """CPUs and GPUs of a node, and how many more such nodes the autoscaler may start (none: it is there)."""
+    """CPUs and GPUs of a node."""
 
     cpus: float
     gpus: float
-    to_come: int = 0
+
+    @classmethod
+    def of(cls, resources: dict[str, float]) -> "NodeKind":
+        """From Ray's names."""
+        return cls(resources.get("CPU", 0), resources.get("GPU", 0))
 
 
 def nodes_there() -> list[NodeKind]:
     """The nodes that are alive."""
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [NodeKind(resources.get("CPU", 0), resources.get("GPU", 0)) for resources in found]
-
-
-def nodes_to_come() -> list[NodeKind]:
-    """What the autoscaler may start beyond those, by kind; nothing on a cluster without one."""
-    config = ray._private.state.state.get_cluster_config()  # what Ray Train and Ray Data ask too; there is no public way
-    if config is None:
-        return []
-    groups = [group for group in config.node_group_configs if group.max_count]
-    kinds = [NodeKind(group.resources.get("CPU", 0), group.resources.get("GPU", 0), group.max_count) for group in groups]
-    return [kind for kind in kinds if kind.cpus]
+    return [NodeKind.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def task_options(device: str, resources: TaskResources) -> dict[str, float]:
@@ -79,7 +73,7 @@ def task_options(device: str, resources: TaskResources) -> dict[str, float]:
     Raises:
         UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it needs.
     """
-    nodes = [*nodes_there(), *nodes_to_come()]
+    nodes = [*nodes_there(), *map(NodeKind.of, nodes_to_come())]
     have_gpu = any(node.gpus for node in nodes)
     if device == "cuda" and not have_gpu:
         raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
@@ -101,12 +95,11 @@ def _places(node: NodeKind, options: dict[str, float]) -> int:
 
 def describe(options: dict[str, float]) -> str:
     """One line: what the cluster has, and how many tasks with these options it runs at a time."""
-    there, to_come = nodes_there(), nodes_to_come()
+    there = nodes_there()
     cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
     places = sum(_places(node, options) for node in there)
-    more = sum(node.to_come * _places(node, options) for node in to_come)
     each = f"{options['num_cpus']:g} CPU" + (f" and {options['num_gpus']:g} GPU" if options["num_gpus"] else "")
-    grows = f", up to {more} on nodes that the autoscaler starts" if more else ""
+    grows = ", and more on nodes that the autoscaler starts" if nodes_to_come() else ""
     nodes = f"{len(there)} node{'s' * (len(there) > 1)}"
     return f"Ray: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places} tasks at a time, {each} each{grows}"
 
