@@ -1,5 +1,7 @@
+import importlib.util
 import os
 from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,12 @@ from zcpt_ray.spaces.nasbench201 import NASBench201
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`data` tests need the real tables, `published` tests published values, `gpu` tests a GPU."""
+    """`data` tests need the real tables, `published` tests published values, `gpu` tests a GPU, `browser` tests Chromium."""
     folder, reference = os.environ.get("ZCPT_DATA"), os.environ.get("ZCPT_REFERENCE")
+    browser = shutil.which("chromium") and shutil.which("chromedriver") and importlib.util.find_spec("selenium")
     for item in items:
+        if item.get_closest_marker("browser") and not browser:
+            item.add_marker(pytest.mark.skip(reason="needs Chromium: apt-get install chromium chromium-driver"))
         if item.get_closest_marker("data") and not (folder and (Path(folder) / "tables").is_dir()):
             item.add_marker(pytest.mark.skip(reason="needs real tables: set ZCPT_DATA to a folder that has tables/"))
         if item.get_closest_marker("published") and not (reference and (Path(reference) / "suite_zero_nb201.parquet").exists()):

@@ -14,11 +14,11 @@ LEVELS = (
     {"configs", "data", "ops", "benchmark_tables", "run_directory", "mirror", "autoscaling"},
     {"darts_ops"},
     {"layers", "records", "training_images", "training_records", "benchmarks", "datasets"},
-    {"supernet", "cells", "results", "plots", "drawings"},
-    {"darts_cell", "inverted_residual", "ablation_results", "training_results"},
+    {"supernet", "cells", "results", "plots", "drawings", "found_runs"},
+    {"darts_cell", "inverted_residual", "ablation_results", "training_results", "page"},
     {"darts_network"},
     {"proxies", "spaces"},
-    {"orders", "oracles", "score_count", "score_tables", "supernet_training", "training_plan", "costs", "search_report"},
+    {"orders", "oracles", "score_count", "score_tables", "supernet_training", "training_plan", "costs", "search_report", "report"},
     {"scoring", "training"},
     {"baselines"},
     {"search", "convert_nasbench201"},
@@ -73,5 +73,5 @@ def test_results_read_records_only() -> None:
 
 
 def test_the_core_runs_without_ray() -> None:
-    code = "import sys; sys.modules['ray'] = None; import zcpt_ray.comparison, zcpt_ray.results, zcpt_ray.study_report"
+    code = "import sys; sys.modules['ray'] = None; import zcpt_ray.comparison, zcpt_ray.report, zcpt_ray.study_report"
     subprocess.run([sys.executable, "-c", code], check=True)

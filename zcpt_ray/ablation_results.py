@@ -47,19 +47,22 @@ def ablation_table(results: Sequence[SearchResult]) -> pd.DataFrame:
     """
     fields, rows = varied_fields(results), []
     for group in cells(results).values():
-        row: dict[str, Any] = {LABELS.get(name, name): _shown(getattr(group[0].config, name)) for name in fields}
-        row["seeds"] = len(group)
+        row: dict[str, Any] = setting_columns(group[0], fields) | {"seeds": len(group)}
         if all(result.benchmark is not None for result in group):
             row |= benchmark_errors(group) | benchmark_coverage(group)
         row["distinct"] = f"{np.mean([len(result.candidates) for result in group]):.3g}"
         row["scores"] = round(np.mean([result.num_evaluations for result in group]))
-        row["seconds"] = round(float(np.mean([result.seconds["propose"] + result.seconds["validate"] for result in group])), 1)
+        row["seconds"] = round(np.mean([result.seconds["propose"] + result.seconds["validate"] for result in group]))
         rows.append(row | search_cost(group) | _paper(group[0].config))
     return pd.DataFrame(rows).fillna("-")
 
 
-def _shown(value: object) -> object:
-    return "-" if value is None else str(value) if dataclasses.is_dataclass(value) else value
+def setting_columns(result: SearchResult, fields: Sequence[str]) -> dict[str, Any]:
+    """These fields of the configuration as columns of a table."""
+    values = {LABELS.get(name, name): getattr(result.config, name) for name in fields}
+    return {
+        label: "-" if value is None else str(value) if dataclasses.is_dataclass(value) else value for label, value in values.items()
+    }
 
 
 def _paper(config: SearchConfig) -> dict[str, str]:
