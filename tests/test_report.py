@@ -144,6 +144,13 @@ def test_the_summary_has_every_run(tmp_path: Path) -> None:
     assert "2.64±0.16" not in page  # no search says how these architectures were found
 
 
+def test_a_grid_that_is_not_finished_says_so(tmp_path: Path) -> None:
+    save_grid(tmp_path)
+    next(tmp_path.rglob("training.json")).unlink()
+    page = report_page(find_runs([tmp_path]))
+    assert ">3/4<" in page
+
+
 def test_the_paper_stands_beside_trainings_of_what_a_search_found(tmp_path: Path) -> None:
     for seed in (0, 1):
         save_search(tmp_path / f"searches/{seed}", seed, 5.0, f"arch{seed}", space="darts")

@@ -31,10 +31,14 @@ class Found(Generic[Result]):
 
 @dataclass(frozen=True)
 class FoundRuns:
-    """Searches by the folder that they lie in, trainings by their grid or folder; `problems`: what cannot be read."""
+    """Searches by the folder that they lie in, trainings by their grid or folder; `trials` are those of a grid, finished or not.
+
+    `problems` are lines about what cannot be read.
+    """
 
     searches: dict[str, list[Found[SearchResult]]] = field(default_factory=dict)
     trainings: dict[str, list[Found[TrainResult]]] = field(default_factory=dict)
+    trials: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -84,6 +88,8 @@ def _add(runs: FoundRuns, directory: AnyPath, ours: set[str], grid: _Grid | None
             raise UserError(f"{directory / TRAINING} is no training of this version: it has no epochs")
         name = grid.names.get(run_id(trained.config), directory.name) if grid else directory.name
         group = runs.trainings.setdefault(str(grid.directory if grid else directory.parent), [])
+        if grid:
+            runs.trials[str(grid.directory)] = len(grid.names)
         if all(other.result.config != trained.config for other in group):
             group.append(Found(directory, trained, name))
 

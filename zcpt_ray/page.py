@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import ClassVar, TypeAlias
@@ -102,17 +102,17 @@ def picture(title: str, content: bytes, kind: str = "svg+xml") -> Picture:
     return Picture(title, f"data:image/{kind};base64,{base64.b64encode(content).decode()}")
 
 
-def table(title: str, frame: pd.DataFrame, anchors: Mapping[str, str] | None = None) -> Table:
-    """A table as a part of the page; texts of the first column that are in `anchors` lead to these sections."""
+def table(title: str, frame: pd.DataFrame, anchors: Sequence[str] = ()) -> Table:
+    """A table as a part of the page; with `anchors`, one for each row, the first column leads to these sections."""
     shown, columns, cells = readable(frame), [], []
     for position, name in enumerate(frame):
         keys = [_number(value) for value in frame[name]]
         texts = [str(value) for value in shown[name]]
         numeric = any(key is not None for key in keys)
         numeric &= all(key is not None or text in MISSING for key, text in zip(keys, texts, strict=True))
-        links = anchors if anchors and position == 0 else {}
+        links = anchors if anchors and position == 0 else [""] * len(frame)
         columns.append(Column(str(name), numeric))
-        cells.append([Cell(t, key if numeric else None, links.get(t, "")) for t, key in zip(texts, keys, strict=True)])
+        cells.append([Cell(*cell) for cell in zip(texts, keys if numeric else [None] * len(frame), links, strict=True)])
     return Table(title, tuple(columns), tuple(zip(*cells, strict=True)))
 
 

@@ -46,11 +46,10 @@ def report_page(runs: FoundRuns, title: str = TITLE) -> str:
         rows.append({"run": name} | _search_summary([found.result for found in searches]))
     for place, trainings in runs.trainings.items():
         sections.append(Section(place, f"run{len(sections)}", training_parts(trainings, results)))
-        rows.append({"run": place} | _training_summary([found.result for found in trainings]))
+        rows.append({"run": place} | _training_summary([found.result for found in trainings], runs.trials.get(place)))
     if len(runs.trainings) > 1 and not (pairs := paired_table(_by_seeds(runs))).empty:
         sections.append(Section("Grids of trainings, pair by pair", f"run{len(sections)}", (_pairs(pairs),)))
-    anchors = {section.title: section.anchor for section in sections}
-    summary = page.table("All runs", pd.DataFrame(rows).fillna("-"), anchors)
+    summary = page.table("All runs", pd.DataFrame(rows).fillna("-"), [section.anchor for section in sections[: len(rows)]])
     return page.render(title, summary, sections, runs.problems)
 
 
@@ -78,12 +77,13 @@ def _search_summary(results: Sequence[SearchResult]) -> dict[str, object]:
     }
 
 
-def _training_summary(results: Sequence[TrainResult]) -> dict[str, object]:
+def _training_summary(results: Sequence[TrainResult], trials: int | None) -> dict[str, object]:
+    """`trials` is how many the grid has in all, finished or not."""
     return {
         "kind": "trainings",
         "space": _all(result.config.space for result in results),
         "dataset": _all(result.config.dataset for result in results),
-        "runs": len(results),
+        "runs": f"{len(results)}/{trials}" if trials and trials > len(results) else len(results),
         "test error [%]": mean_and_deviation([result.error for result in results]),
         "best [%]": f"{min(result.error for result in results):.2f}",
         "params [M]": _range([result.params / 1e6 for result in results]),
@@ -181,10 +181,13 @@ def _pictures(directory: AnyPath, titles: Mapping[str, str]) -> list[Part]:
 
 def _replay(directory: AnyPath) -> list[Part]:
     parts = _pictures(directory, {"replay.svg": "How the best architecture was decided, edge by edge"})
-    if (directory / "replay.parquet").exists():
+    if not (directory / "replay.parquet").exists():
+        return parts
+    try:
         table = pd.read_parquet(io.BytesIO((directory / "replay.parquet").read_bytes()))
-        parts.append(Fold("The decisions in numbers", (page.table("Decisions, in order", table),)))
-    return parts
+    except (OSError, ValueError) as error:
+        return [*parts, Text(f"{directory / 'replay.parquet'} cannot be read: {error}")]
+    return [*parts, Fold("The decisions in numbers", (page.table("Decisions, in order", table),))]
 
 
 def _fine_print(config: Mapping[str, object], versions: Mapping[str, str]) -> tuple[Part, ...]:
@@ -194,6 +197,7 @@ def _fine_print(config: Mapping[str, object], versions: Mapping[str, str]) -> tu
 
 def training_parts(trainings: Trainings, searches: Sequence[SearchResult]) -> tuple[Part, ...]:
     """A grid: all of it and each architecture over training seeds, learning curves, error against size, every training."""
+    trainings = sorted(trainings, key=lambda found: (found.name, found.result.config.seed))
     named: dict[str, list[TrainResult]] = defaultdict(list)
     for found in trainings:
         named[found.name].append(found.result)
