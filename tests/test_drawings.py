@@ -20,7 +20,7 @@ GENOTYPE = (
     "('sep_conv_5x5', 1)], reduce_concat=range(2, 6))"
 )
 KNOWN = {
-    "darts": (GENOTYPE, {"c_{k-2}", "c_{k-1}", "2", "3", "4", "5", "c_{k}", "normal", "reduce"}, 2 * (8 + 4)),
+    "darts": (GENOTYPE, {"c(k-2)", "c(k-1)", "2", "3", "4", "5", "c(k)", "normal", "reduce"}, 2 * (8 + 4)),
     "nasbench201": ("|nor_conv_1x1~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|avg_pool_3x3~2|", {"in", "out"}, 6),
     "toy-chain-3": ("skip_connect>nor_conv_3x3>avg_pool_3x3", {"input", "layer0", "layer2", "output"}, 4),
     "nasbench1shot1-1": (

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from zcpt_ray.plots import drawn, error_and_params, learning_curves, proposals_validations
+from zcpt_ray.plots import drawn, error_and_params, learning_curves, proposals_validations, replay
 
 CURVES = pd.DataFrame(
     [
@@ -66,3 +66,10 @@ def test_error_and_params_stand_beside_the_paper() -> None:
 
 def test_a_figure_is_the_same_bytes_each_time() -> None:
     assert drawn(learning_curves(CURVES), "svg") == drawn(learning_curves(CURVES), "svg")
+
+
+def test_margins_below_zero_are_explained() -> None:
+    places = pd.DataFrame({"a": [1.0, 0.0], "b": [0.0, 1.0]})
+    decisions = pd.DataFrame({"step": [0, 1], "edge": ["e", "f"], "kept": ["a", "a"], "relative margin": [1.0, -1.0]})
+    assert "kept for the budget" in write(replay(decisions, places))
+    assert "budget" not in write(replay(decisions[:1], places[:1]))

@@ -15,6 +15,7 @@ from zcpt_ray.files import any_path
 from zcpt_ray.found_runs import find_runs
 from zcpt_ray.page import table
 from zcpt_ray.report import report_page
+from zcpt_ray.results import BELOW_ZERO
 
 JOB = Path(__file__).parent.parent / "jobs" / "report.py"
 
@@ -142,6 +143,15 @@ def test_the_summary_has_every_run(tmp_path: Path) -> None:
     assert "3.55±0.58" in summary
     assert "5.97±0.17" in page
     assert "2.64±0.16" not in page  # no search says how these architectures were found
+
+
+def test_a_replay_that_a_budget_bent_is_explained(tmp_path: Path) -> None:
+    save_search(tmp_path / "a", 0, 5.0)
+    assert BELOW_ZERO not in report_page(find_runs([tmp_path]))
+    pd.DataFrame({"edge": ["e"], "margin": [-1.0]}).to_parquet(tmp_path / "a/replay.parquet")
+    assert BELOW_ZERO in report_page(find_runs([tmp_path]))
+    (tmp_path / "a/replay.parquet").write_bytes(b"PAR1")
+    assert "replay.parquet cannot be read" in report_page(find_runs([tmp_path]))
 
 
 def test_a_grid_that_is_not_finished_says_so(tmp_path: Path) -> None:

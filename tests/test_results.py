@@ -18,6 +18,7 @@ from zcpt_ray.results import (
     terminal_table,
     write_table,
 )
+from zcpt_ray.spaces import SPACES
 
 
 def result(seed: int, errors: list[float], order: str = "random", dataset: str = "cifar10") -> SearchResult:
@@ -110,7 +111,9 @@ def test_score_against_size() -> None:
     """By hand: b scores less than the smaller a, and c has more multiply-adds than the better d."""
     sizes = {"a": (5.0, 1, 10), "b": (4.0, 2, 20), "c": (6.0, 3, 40), "d": (7.0, 4, 30)}
     candidates = tuple(ScoredCandidate(arch, score, 1, 0, params, flops) for arch, (score, params, flops) in sizes.items())
-    table = pareto_table(dataclasses.replace(result(0, []), candidates=candidates)).set_index("architecture")
+    table = pareto_table(dataclasses.replace(result(0, []), candidates=candidates))
+    assert list(table)[-1] == "architecture"
+    table = table.set_index("architecture")
     assert table.index.tolist() == ["a", "b", "c", "d"]
     assert table["best for its params"].tolist() == [True, False, True, True]
     assert table["best for its FLOPs"].tolist() == [True, False, False, True]
@@ -140,6 +143,19 @@ def test_the_replay_of_a_proposal() -> None:
     assert places.loc[0, ["a", "b", "c"]].tolist() == [1, 0.75, 0]
     assert places.loc[1, ["0", "1", "2", "3"]].tolist() == [1, 0, 0.5, 0.25]
     assert math.isnan(places.loc[0, "3"])
+
+
+def test_edges_go_by_their_titles() -> None:
+    proposal = Proposal(0, "x", (Decision(0, "normal/2", ("a",), {"a": 5.0, "b": 4.0}),), 2, 1.0)
+    titles = SPACES["darts"].edge_titles
+    assert replay_table(proposal, titles)["edge"].tolist() == ["normal 3<-c(k-2)"]
+    assert (titles["reduce/13"], titles["normal/node5"]) == ("reduce 5<-4", "normal inputs of 5")
+    assert set(titles) == {edge.name for edge in SPACES["darts"].edges}
+
+
+def test_a_bar_in_a_name_does_not_break_a_markdown_table(tmp_path: Path) -> None:
+    write_table(pd.DataFrame({"a": ["|x~0|"], "b": [1]}), tmp_path / "table")
+    assert (tmp_path / "table.md").read_text().splitlines()[-1].count("|") - 2 == 3
 
 
 def test_a_baseline_has_no_replay() -> None:

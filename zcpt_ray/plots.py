@@ -117,7 +117,7 @@ def replay(decisions: pd.DataFrame, places: pd.DataFrame) -> Figure:
     relative = decisions["relative margin"].fillna(0)
     margins.barh(range(len(places)), relative, color="#1f77b4")
     margins.set_xlim(min(0, relative.min()), 1)
-    margins.set_title("margin / spread", fontsize=9)
+    margins.set_title("margin / spread" + ("\n(below 0: kept for the budget)" if (relative < 0).any() else ""), fontsize=9)
     figure.colorbar(image, ax=[heat, margins], fraction=0.03, pad=0.02)
     return figure
 

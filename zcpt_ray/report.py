@@ -26,7 +26,7 @@ from zcpt_ray.found_runs import Found, FoundRuns
 from zcpt_ray.page import Code, Fold, Part, Section, Text
 from zcpt_ray.published import FIGURE_4, TABLE_4
 from zcpt_ray.records import SearchResult
-from zcpt_ray.results import benchmark_errors, benchmark_table, candidate_table, cost_table, mean_and_deviation
+from zcpt_ray.results import BELOW_ZERO, benchmark_errors, benchmark_table, candidate_table, cost_table, mean_and_deviation
 from zcpt_ray.training_records import TrainResult
 from zcpt_ray.training_results import learning_curves, paired_table, training_table
 
@@ -187,7 +187,8 @@ def _replay(directory: AnyPath) -> list[Part]:
         table = pd.read_parquet(io.BytesIO((directory / "replay.parquet").read_bytes()))
     except (OSError, ValueError) as error:
         return [*parts, Text(f"{directory / 'replay.parquet'} cannot be read: {error}")]
-    return [*parts, Fold("The decisions in numbers", (page.table("Decisions, in order", table),))]
+    below = [Text(BELOW_ZERO)] if "margin" in table and (table["margin"] < 0).any() else []
+    return [*parts, *below, Fold("The decisions in numbers", (page.table("Decisions, in order", table),))]
 
 
 def _fine_print(config: Mapping[str, object], versions: Mapping[str, str]) -> tuple[Part, ...]:

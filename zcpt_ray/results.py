@@ -35,14 +35,14 @@ def pareto_table(result: SearchResult) -> pd.DataFrame:
     """
     table = pd.DataFrame(
         [
-            {"architecture": c.arch, "score": c.score, "params [M]": c.params / 1e6, "FLOPs [M]": c.flops / 1e6}
+            {"score": c.score, "params [M]": c.params / 1e6, "FLOPs [M]": c.flops / 1e6, "architecture": c.arch}
             for c in sorted(result.candidates, key=lambda c: (c.params, c.flops, -c.score))
         ]
     )
     for size in ("params [M]", "FLOPs [M]"):
         best_up_to = [table["score"][table[size] <= limit].max() for limit in table[size]]
         table[f"best for its {size.split()[0]}"] = table["score"] >= best_up_to
-    return table
+    return table[[*(column for column in table if column != "architecture"), "architecture"]]  # it may be hundreds of letters long
 
 
 def benchmark_table(benchmark: dict[str, Any]) -> pd.DataFrame:
@@ -105,11 +105,15 @@ def as_printed(mean: float, deviation: float | None) -> str:
     return f"{mean:.2f}" if deviation is None else f"{mean:.2f}±{deviation:.2f}"
 
 
-def replay_table(proposal: Proposal) -> pd.DataFrame:
+BELOW_ZERO = "A margin below 0: the op that scored best there would have broken the budget."
+
+
+def replay_table(proposal: Proposal, titles: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One row per decision, in order: the kept ops, the (lowest) score among them, the best other op, and by how much that lost.
 
     `margin` is the difference of the two scores; `relative margin` divides it by the spread of the edge's scores, NaN where that is
     0 or infinite. A budget may have kept a worse op: then they are negative. No rows where a proposal was not decided edge by edge.
+    `titles` are what to call edges, if not by their names.
     """
     rows = []
     for decision in proposal.decisions:
@@ -121,7 +125,7 @@ def replay_table(proposal: Proposal) -> pd.DataFrame:
         rows.append(
             {
                 "step": decision.step,
-                "edge": decision.edge,
+                "edge": (titles or {}).get(decision.edge, decision.edge),
                 "kept": ", ".join(decision.kept),
                 "score": score,
                 "runner-up": runner_up,
@@ -180,7 +184,8 @@ def write_table(table: pd.DataFrame, stem: AnyPath) -> None:
     stem.with_suffix(".csv").write_text(table.to_csv(index=False))
     stem.with_suffix(".parquet").write_bytes(table.to_parquet())
     shown = readable(table)
-    stem.with_suffix(".md").write_text(shown.to_markdown(index=False, disable_numparse=True) + "\n")
+    cells = shown.map(lambda value: value.replace("|", "\\|") if isinstance(value, str) else value)
+    stem.with_suffix(".md").write_text(cells.to_markdown(index=False, disable_numparse=True) + "\n")
     stem.with_suffix(".tex").write_text(shown.to_latex(index=False, escape=True))
 
 

@@ -28,6 +28,11 @@ class Space(ABC):
     """Tells apart what has the same name: the content of a user's file."""
 
     @property
+    def edge_titles(self) -> dict[str, str]:
+        """What people call edges whose names tell them little, by name."""
+        return {}
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """In which groups edges are decided; by default all in one lane of one stage."""
         return ((tuple(range(len(self.edges))),),)

@@ -20,8 +20,8 @@ from zcpt_ray.supernet import Supernet
 OPS = ("max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
 KINDS = ("normal", "reduce")
 NUM_EDGES = len(ENDS)
-NODE_NAMES = ("c_{k-2}", "c_{k-1}", *(str(node) for node in range(2, 2 + NODES)))
-"""In drawings; the output is c_{k}."""
+NODE_NAMES = ("c(k-2)", "c(k-1)", *(str(node) for node in range(2, 2 + NODES)))
+"""For people; the output is c(k)."""
 STEM_MULTIPLIER = 3
 """Channels of the CIFAR stem, in units of C."""
 
@@ -102,6 +102,12 @@ class Darts(Space):
         self.edges = (*ops, *inputs)
 
     @property
+    def edge_titles(self) -> dict[str, str]:
+        """By the nodes that an edge joins, as in `normal 3<-c(k-2)`."""
+        ends = {f"{kind}/{i}": f"{kind} {NODE_NAMES[t]}<-{NODE_NAMES[s]}" for kind in KINDS for i, (s, t) in enumerate(ENDS)}
+        return ends | {f"{kind}/node{node}": f"{kind} inputs of {node}" for kind in KINDS for node in range(2, 2 + NODES)}
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """First ops, then inputs of nodes; in either a lane for normal and one for reduction cells."""
         ops = tuple(tuple(self._op(kind, i) for i in range(NUM_EDGES)) for kind in KINDS)
@@ -122,7 +128,7 @@ class Darts(Space):
         for kind in KINDS:
             pairs = self.kept_pairs(arch, kind)
             links = [(NODE_NAMES[source], NODE_NAMES[2 + i // 2], op) for i, (op, source) in enumerate(pairs)]
-            drawn[kind] = [*links, *((name, "c_{k}", "") for name in NODE_NAMES[2:])]
+            drawn[kind] = [*links, *((name, "c(k)", "") for name in NODE_NAMES[2:])]
         return drawn
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
