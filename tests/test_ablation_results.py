@@ -26,7 +26,7 @@ def test_an_ablation_has_a_column_for_what_varies() -> None:
     results = [cell(5.0, 3, seed=0), cell(7.0, 4, seed=1), cell(6.5, 1, seed=0, order="fixed"), cell(6.5, 1, seed=0, order="fixed")]
     table = ablation_table(results)
     assert list(table)[:3] == ["order", "seeds", "cifar10"]
-    random, fixed = table.to_dict("records")
+    fixed, random = table.to_dict("records")
     assert (random["order"], random["seeds"], random["cifar10"], random["distinct"]) == ("random", 2, "6.00±1.41", "3.5")
     assert (random["scores"], random["seconds"], random["search [CPU-hours]"]) == (100, 7200.0, "2")
     assert (random["paper, cifar10"], random["paper, imagenet16_120"]) == ("5.97±0.17", "53.82±0.77")
@@ -38,7 +38,8 @@ def test_an_ablation_has_a_column_for_what_varies() -> None:
 def test_other_proxies_stand_beside_table_2() -> None:
     results = [cell(8.0, proxy="snip"), cell(8.0, proxy="snip", order="fixed"), cell(8.0, proxy="synflow", scoring="disc-zc")]
     table = ablation_table(results)
-    assert table["paper, cifar10"].tolist() == ["8.32±2.02", "-", "-"]
+    assert table["paper, cifar10"].tolist() == ["-", "8.32±2.02", "-"]
+    assert table["order"].tolist() == ["fixed", "random", "random"]
 
 
 def test_proposals_and_validations() -> None:

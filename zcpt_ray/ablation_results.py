@@ -25,13 +25,19 @@ def varied_fields(results: Sequence[SearchResult], ignored: Sequence[str] = NOT_
     return tuple(name for name in names if len({getattr(result.config, name) for result in results}) > 1)
 
 
+def sorts_by(result: SearchResult, fields: Sequence[str]) -> tuple[tuple[bool, float, str], ...]:
+    """Order of settings: by these fields one after another, numbers by size and before what is none; then by seed."""
+    values = [getattr(result.config, name) for name in (*fields, "seed")]
+    return tuple((False, value, "") if isinstance(value, int | float) else (True, 0.0, str(value)) for value in values)
+
+
 def cells(results: Sequence[SearchResult]) -> dict[Setting, list[SearchResult]]:
-    """The searches by the values of the fields in which they differ; in each cell one for each seed, the last if there are more."""
+    """The searches by the values of the fields in which they differ, in order, and by seed; of equal ones the last."""
     fields = varied_fields(results)
     grouped: dict[Setting, dict[int, SearchResult]] = defaultdict(dict)
-    for result in results:
+    for result in sorted(results, key=lambda result: sorts_by(result, fields)):
         grouped[tuple(getattr(result.config, name) for name in fields)][result.config.seed] = result
-    return {setting: [seeds[seed] for seed in sorted(seeds)] for setting, seeds in grouped.items()}
+    return {setting: list(seeds.values()) for setting, seeds in grouped.items()}
 
 
 def cell_name(result: SearchResult, fields: Sequence[str]) -> str:

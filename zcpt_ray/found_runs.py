@@ -98,8 +98,8 @@ def _walk(directory: AnyPath, grid: _Grid | None, problems: list[str]) -> Iterat
     """Each directory, what is in it, and the grid that it belongs to."""
     try:
         entries: list[AnyPath] = sorted(directory.iterdir(), key=str)
-    except OSError as error:
-        problems.append(f"cannot read {directory}: {error.strerror or error}")
+    except (OSError, UserError) as error:
+        problems.append(str(error) if isinstance(error, UserError) else f"cannot read {directory}: {error.strerror or error}")
         return
     names = {entry.name for entry in entries}
     if GRID in names:

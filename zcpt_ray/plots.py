@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zcpt_ray.files import AnyPath
@@ -124,29 +125,36 @@ def replay(decisions: pd.DataFrame, places: pd.DataFrame) -> Figure:
 
 def proposals_validations(table: pd.DataFrame, paper: Mapping[int, float] | None = None) -> Figure:
     """Figure 4 from a `proposals_validations_table`: test error (band: standard deviation over search seeds) and how many distinct
-    architectures were proposed, against N; `paper` has its count by N.
+    architectures were proposed, against N; `paper` has its count by N. Without errors the counts alone.
     """
-    figure = Figure(figsize=(10, 4))
-    left, right = figure.subplots(1, 2)
-    for validations, rows in table.groupby("V"):
-        (line,) = left.plot(rows["N"], rows["error"], marker="o", label=f"V = {validations}")
-        spread = rows["deviation"].fillna(0)
-        left.fill_between(rows["N"], rows["error"] - spread, rows["error"] + spread, alpha=0.12, color=line.get_color())
+    known = int(table["error"].notna().any())
+    figure = Figure(figsize=(10 if known else 5, 4))
+    *panels, right = figure.subplots(1, 1 + known, squeeze=False)[0]
+    for left in panels:
+        _errors_by_proposals(left, table)
     counts = table.groupby("N")["distinct"].mean()
     right.plot(counts.index, counts, marker="o", label="ours")
     right.plot(counts.index, counts.index, color="black", linewidth=0.8, linestyle=":", label="every proposal another")
     if paper:
         right.plot(list(paper), list(paper.values()), "x", color="#d95f02", markersize=8, label="paper")
     right.set_yscale("log")
-    for axes, label in ((left, "test error [%]"), (right, "distinct architectures proposed")):
+    right.set_ylabel("distinct architectures proposed")
+    for axes in (*panels, right):
         axes.set_xscale("log")
-        axes.set_xticks(sorted(counts.index), [str(proposals) for proposals in sorted(counts.index)])
+        axes.set_xticks(counts.index, [str(proposals) for proposals in counts.index])
         axes.minorticks_off()
         axes.set_xlabel("proposals N")
-        axes.set_ylabel(label)
         axes.legend(fontsize=8)
     figure.tight_layout()
     return figure
+
+
+def _errors_by_proposals(axes: Axes, table: pd.DataFrame) -> None:
+    for validations, rows in table.groupby("V"):
+        (line,) = axes.plot(rows["N"], rows["error"], marker="o", label=f"V = {validations}")
+        spread = rows["deviation"].fillna(0)
+        axes.fill_between(rows["N"], rows["error"] - spread, rows["error"] + spread, alpha=0.12, color=line.get_color())
+    axes.set_ylabel("test error [%]")
 
 
 def error_and_params(ours: pd.DataFrame, paper: Mapping[str, tuple[float, float]] | None = None) -> Figure:

@@ -18,6 +18,7 @@ from zcpt_ray.ablation_results import (
     proposals_validations_table,
     search_errors,
     setting_columns,
+    sorts_by,
     varied_fields,
 )
 from zcpt_ray.configs import SearchConfig
@@ -114,6 +115,7 @@ def search_parts(searches: Searches) -> tuple[Part, ...]:
     parts += _setting_pairs(results)
     parts += _figure_4(results)
     fields = varied_fields(results)
+    searches = sorted(searches, key=lambda found: sorts_by(found.result, fields))
     rows = [
         {"search": found.name} | setting_columns(found.result, fields) | {"seed": found.result.config.seed} | _found(found.result)
         for found in searches
@@ -151,7 +153,7 @@ def _figure_4(results: Sequence[SearchResult]) -> list[Part]:
         numbers = proposals_validations_table(group, _benchmark_name(group[0]))
         if numbers["N"].nunique() > 1:
             title = f"N and V (figure 4): {config.space} on {config.dataset}, {config.proxy}, {config.order} order"
-            paper = FIGURE_4 if (config.space, config.order) == ("nasbench201", "random") else None
+            paper = FIGURE_4 if (config.space, config.order, config.dataset) == ("nasbench201", "random", "cifar10") else None
             parts.append(page.picture(title, plots.drawn(plots.proposals_validations(numbers, paper), "svg")))
     return parts
 
