@@ -1,7 +1,7 @@
 import importlib.util
 import os
-from collections.abc import Iterator
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
