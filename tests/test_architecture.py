@@ -23,11 +23,11 @@ LEVELS = (
     {"baselines"},
     {"search", "convert_nasbench201"},
     {"study", "ranking", "ablation", "grids", "cluster"},
-    {"distributed", "training_grid"},
+    {"distributed", "parallel_training", "training_grid"},
     {"cli", "tuning"},
     {"comparison", "study_report", "experiments", "grid_reports"},
 )
-RAY = {"autoscaling", "cluster", "distributed", "tuning", "jobs"}
+RAY = {"autoscaling", "cluster", "distributed", "parallel_training", "tuning", "jobs"}
 
 
 def component(path: Path) -> str:

@@ -61,8 +61,8 @@ def _train(plan: Plan, directory: AnyPath | None, share: Share) -> Iterator[Epoc
         yield from TrainResult.load(directory).history
         return
     trainer = Trainer(plan, share)
+    history = trainer.load(directory and directory / "checkpoint.pt")
     keeps = directory if share.rank == 0 else None
-    history = trainer.load(keeps and keeps / "checkpoint.pt")
     yield from history
     for epoch in range(len(history), plan.recipe.epochs):
         metrics = trainer.run_epoch(epoch)
@@ -93,7 +93,9 @@ class Trainer:
         self.optimizer = _optimizer(self.net, self.recipe)
         if plan.config.compile:
             self.net.compile()
-        self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False) if share.world_size > 1 else self.net
+        self.model = self.net
+        if share.world_size > 1:  # the graph is the same in each step, and parameters that lead nowhere are in no one's way
+            self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False, static_graph=True)
 
     def run_epoch(self, epoch: int) -> EpochMetrics:
         """Train for an epoch, then test. Torch's global random state is as before."""
@@ -133,7 +135,7 @@ class Trainer:
         Raises:
             UserError: the file is damaged.
         """
-        content = [path.read_bytes() if path and path.exists() else None]
+        content = [path.read_bytes() if path and self.share.rank == 0 and path.exists() else None]
         if self.share.world_size > 1:  # the others may not see the file
             torch.distributed.broadcast_object_list(content)
         if content[0] is None:

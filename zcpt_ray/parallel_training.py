@@ -1,0 +1,163 @@
+"""Training one network on several GPUs or machines: Ray Train starts the workers, each runs `training.train` on its part.
+
+A worker that dies takes the others with it; all are started again, and go on after the last checkpoint.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from pyarrow import fs
+from ray.train.collective import broadcast_from_rank_zero
+from ray.train.torch import TorchTrainer
+
+from zcpt_ray.configs import TrainConfig
+from zcpt_ray.errors import UserError
+from zcpt_ray.files import AnyPath, any_path
+from zcpt_ray.training import Share, claim, resolve, train
+from zcpt_ray.training_records import EpochMetrics, TrainResult
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many workers train a network together, and what each asks Ray for; `gpus` only where the cluster has any."""
+
+    count: int
+    cpus: int = 1
+    gpus: int = 1
+    max_failures: int = 3
+    """How often workers are started again after one died."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.cpus < 1 or self.gpus < 1:
+            raise UserError(f"training takes at least 1 worker with 1 CPU, got {self.count} with {self.cpus} and {self.gpus} GPUs")
+
+
+def train_in_parallel(config: TrainConfig, directory: AnyPath, workers: Workers) -> Iterator[EpochMetrics]:
+    """As `training.train`, with each minibatch divided among `workers`. A process that is connected to Ray calls this.
+
+    Each worker's batch norms see its own part, as usual. What they know of all data is averaged after each epoch. If the caller
+    stops iterating, the workers stop at the end of their epoch.
+
+    Raises:
+        UserError: at once, what `train` refuses, a batch size that cannot be divided, or more than the cluster has; later, what
+            `train` raises in a worker, or workers that died too often.
+    """
+    plan = resolve(config)
+    if plan.recipe.batch_size % workers.count:
+        raise UserError(f"a batch of {plan.recipe.batch_size} cannot be divided among {workers.count} workers")
+    directory = directory.absolute()
+    finished = (directory / "training.json").exists()
+    scaling = None if finished else _scaling(config, workers)
+    claim(config, directory)
+    return _train(config, directory, workers, scaling) if scaling else iter(TrainResult.load(directory).history)
+
+
+def _scaling(config: TrainConfig, workers: Workers) -> ray.train.ScalingConfig:
+    """What Ray Train starts on the cluster as it is now; asked for more, it would wait for ever."""
+    there = ray.cluster_resources()
+    use_gpu = there.get("GPU", 0) > 0 and config.device != "cpu"
+    if config.device == "cuda" and not use_gpu:
+        raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
+    each = {"CPU": workers.cpus, **({"GPU": workers.gpus} if use_gpu else {})}
+    for name, amount in each.items():
+        if workers.count * amount > there.get(name, 0):
+            raise UserError(
+                f"{workers.count} workers ask for {workers.count * amount} {name}s, the cluster has {there.get(name, 0):g}"
+            )
+    return ray.train.ScalingConfig(num_workers=workers.count, use_gpu=use_gpu, resources_per_worker=each)
+
+
+def _train(config: TrainConfig, directory: AnyPath, workers: Workers, scaling: ray.train.ScalingConfig) -> Iterator[EpochMetrics]:
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths stay what they are here
+    actor: Any = _Progress  # the decorator's type has no remote()
+    progress = actor.remote()
+    filesystem, path = (None, str(directory)) if isinstance(directory, Path) else fs.FileSystem.from_uri(str(directory))
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"config": config, "directory": str(directory), "cpus": workers.cpus, "progress": progress},
+        scaling_config=scaling,
+        run_config=ray.train.RunConfig(
+            name="ray",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=workers.max_failures),
+        ),
+    )
+    with ThreadPoolExecutor(1) as pool:
+        fitting = pool.submit(trainer.fit)
+        try:
+            yield from _follow(progress, fitting)
+        finally:
+            ray.get(progress.stop.remote())
+    failure = fitting.exception()
+    if reason := ray.get(progress.failure.remote()):
+        raise UserError(reason) from failure
+    if failure:
+        raise UserError(f"training in parallel failed: {str(failure).strip().splitlines()[-1]}") from failure
+
+
+def _follow(progress: Any, fitting: "Future[Any]") -> Iterator[EpochMetrics]:
+    """The epochs as they come, until nothing more can come."""
+    seen = 0
+    while True:
+        over = fitting.done()
+        rows = ray.get(progress.rows_from.remote(seen))
+        yield from rows
+        seen += len(rows)
+        if over:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+@ray.remote(num_cpus=0)
+class _Progress:
+    """What the workers have to tell, and whether they are to stop."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, EpochMetrics] = {}
+        self.reason = ""
+        self.stopped = False
+
+    def add(self, metrics: EpochMetrics) -> bool:
+        """Take an epoch, again after workers were started again; whether they are to stop."""
+        self.rows.setdefault(metrics.epoch, metrics)
+        return self.stopped
+
+    def rows_from(self, epoch: int) -> list[EpochMetrics]:
+        return [self.rows[known] for known in range(epoch, len(self.rows))]
+
+    def fail(self, reason: str) -> None:
+        """Note why it is no use to go on, or to start again."""
+        self.reason = self.reason or reason
+
+    def failure(self) -> str:
+        return self.reason
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def _work(loop: dict[str, Any]) -> None:
+    """One worker."""
+    torch.set_num_threads(loop["cpus"])
+    context, progress = ray.train.get_context(), loop["progress"]
+    if ray.get(progress.failure.remote()):
+        return
+    share = Share(context.get_world_rank(), context.get_world_size())
+    try:
+        for metrics in train(loop["config"], any_path(loop["directory"]), share):
+            if broadcast_from_rank_zero(share.rank == 0 and ray.get(progress.add.remote(metrics))):
+                return
+    except UserError as error:
+        ray.get(progress.fail.remote(str(error)))
+        raise
