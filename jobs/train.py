@@ -10,14 +10,14 @@ from pathlib import Path
 
 from zcpt_ray.cli import Report, open_console, start
 from zcpt_ray.configs import SearchConfig, TrainConfig
-from zcpt_ray.experiments import GridFlags, end_with_failures, run_trials
+from zcpt_ray.experiments import GridFlags, end_with_failures, run_trainings
 from zcpt_ray.files import any_path
 from zcpt_ray.grid_reports import report_trainings
 from zcpt_ray.grids import Trial
 from zcpt_ray.ranking import random_archs
 from zcpt_ray.recipes import RECIPES
 from zcpt_ray.training import resolve
-from zcpt_ray.training_grid import found_by, given_archs, smoke_training, train_and_report, trainings, write_grid
+from zcpt_ray.training_grid import found_by, given_archs, smoke_training, trainings, write_grid
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Options:
     """Of that file, only names in which this regular expression is found."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     """Training seeds."""
+    workers: int = 1
+    """So many workers (GPUs, where there are any) train each network together, on parts of each minibatch."""
     early_stopping: bool = False
     """Stop what is worse than others at the same epoch (ASHA); their errors are not in the table."""
     smoke: bool = False
@@ -54,7 +56,7 @@ def main(options: Options) -> None:
     trials = {t.name: Trial(t.name, t.config, {"arch": t.arch_name, "seed": t.config.seed}) for t in grid}
     console.print(f"{len(grid)} trainings on {config.dataset} by recipe {config.recipe} -> {out}", soft_wrap=True, highlight=False)
     epochs = resolve(grid[0].config).recipe.epochs if options.early_stopping else 0
-    outcome = run_trials(list(trials.values()), train_and_report, out, options.flags, console, config.device, epochs)
+    outcome = run_trainings(list(trials.values()), out, options.flags, console, config.device, epochs, options.workers)
     write_grid(grid, out)
     report_trainings(grid, Report(out, console))
     end_with_failures(outcome.failures, {t.name: f"{t.arch_name}, training seed {t.config.seed}" for t in grid})

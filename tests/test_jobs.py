@@ -200,6 +200,7 @@ def test_a_partial_table_says_what_it_knows(monkeypatch: pytest.MonkeyPatch, cap
         ("train", ("--recipe", "nonsense"), "unknown recipe 'nonsense'; choose from cifar, "),
         ("train", ("--arch", "nonsense"), "not a toy-chain-2 architecture: 'nonsense'"),
         ("train", ("--searches", "nowhere"), "no result.json in or below nowhere; give folders of finished searches"),
+        ("train", ("--workers", "2"), "--workers 2 needs Ray"),
         ("train", ("--channels", "16"), "has networks of one size: leave out --channels and --num-cells"),
         ("operation_scoring", ("--functions", "nonsense"), "unknown scoring function 'nonsense'"),
         ("operation_scoring", ("--parts",), "--parts needs at least one"),

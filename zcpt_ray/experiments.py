@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import rich.progress as bars
 from rich.console import Console
 
 from zcpt_ray.cli import LINE_SECONDS, Cluster
+from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath
 from zcpt_ray.grids import GridOutcome, GridProgress, Trial, Work, run_grid_locally
+from zcpt_ray.training_grid import train_and_report
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,30 @@ def run_trials(
         options = GridOptions(flags.cluster.join(), device, early_stopping, flags.trackers, flags.experiment)
         console.print(describe(task_options(device, options.resources)), highlight=False)
         return run_grid(trials, work, out, options, report)
+
+
+def run_trainings(
+    trials: Sequence[Trial], out: AnyPath, flags: GridFlags, console: Console, device: str, early_stopping: int, workers: int
+) -> GridOutcome:
+    """The same of trainings; with more than one worker each training has the cluster to itself, one after another.
+
+    Raises:
+        UserError: as `run_trials`; several workers without Ray, or with early stopping.
+    """
+    if workers == 1:
+        return run_trials(trials, train_and_report, out, flags, console, device, early_stopping)
+    if flags.cluster.local or early_stopping:
+        raise UserError(
+            f"--workers {workers} needs Ray, and trainings that do not run beside each other: leave out --local and "
+            f"--early-stopping"
+        )
+    from zcpt_ray.parallel_training import Workers, train_in_parallel
+
+    resources = flags.cluster.join()
+    team = Workers(workers, resources.cpus, max(1, int(resources.gpus)))
+    work = partial(train_and_report, train=lambda config, directory: train_in_parallel(config, directory, team))
+    with watch_grid(console) as report:
+        return run_grid_locally(trials, work, out, report)
 
 
 @contextmanager

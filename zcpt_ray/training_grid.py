@@ -16,6 +16,9 @@ from zcpt_ray.records import SearchResult
 from zcpt_ray.spaces import find_space
 from zcpt_ray.spaces.darts import Darts
 from zcpt_ray.training import resolve, train
+from zcpt_ray.training_records import EpochMetrics
+
+Train = Callable[[TrainConfig, AnyPath], Iterator[EpochMetrics]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def given_archs(space: str, arch: str, genotypes: Path | None, match: str) -> di
     return ({"given": arch} if arch else {}) | (read_archs(genotypes, find_space(space), match) if genotypes else {})
 
 
-def train_and_report(config: TrainConfig, out: AnyPath, emit: Callable[[dict[str, Any]], object]) -> None:
+def train_and_report(config: TrainConfig, out: AnyPath, emit: Callable[[dict[str, Any]], object], train: Train = train) -> None:
     """A training as the work of a trial: `emit` gets each epoch, those of an earlier start included."""
     epochs = resolve(config).recipe.epochs
     for metrics in train(config, training_directory(out, config)):
