@@ -20,7 +20,13 @@ from cluster_files import ROOT, on_this_machine
 
 NEEDED = ("sshd", "ssh", "ssh-keygen", "rsync", "unshare", "nsenter", "ip", "flock")
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
-MISSING = [tool for tool in NEEDED if not shutil.which(tool, path=PATH)] + (["root"] if os.geteuid() else [])
+ISOLATED = ("-m", "-p", "-n")
+MISSING = [tool for tool in NEEDED if not shutil.which(tool, path=PATH)]
+if (
+    not MISSING
+    and subprocess.run(["unshare", *ISOLATED, "-f", "--mount-proc", "true"], capture_output=True, check=False).returncode
+):
+    MISSING = ["root and leave to make namespaces"]
 
 pytestmark = [
     pytest.mark.cluster,
@@ -38,7 +44,6 @@ PidFile none
 MaxSessions 50
 SetEnv PIP_NO_INDEX=1 PIP_FIND_LINKS={folder}/wheels
 """
-ISOLATED = ("-m", "-p", "-n")
 # Two machines with a cable between them. To each, root's home and /tmp/ray are its own; bash buries what loses its parent.
 MACHINE = """
   mount --bind {folder}/{name}/passwd /etc/passwd
