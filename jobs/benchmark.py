@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 import tyro
 from rich.console import Console
 
+from zcpt_ray.ablation import grid, search_cells, shared_runs
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.cli import one_line_errors
 from zcpt_ray.configs import SearchConfig
@@ -32,9 +34,10 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.layers import RELUS
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, measure_archs, score_archs
+from zcpt_ray.records import RunStore
 from zcpt_ray.registry import lookup
 from zcpt_ray.results import terminal_table, write_table
-from zcpt_ray.search import load_data
+from zcpt_ray.search import load_data, run_search_locally
 from zcpt_ray.spaces import SPACES, Space
 from zcpt_ray.spaces.darts import OPS as OPS_OF_DARTS
 from zcpt_ray.spaces.darts import Darts, everywhere
@@ -82,8 +85,8 @@ WAYS: dict[str, Way] = {"ours": ours, "reference": reference}
 class Options:
     """What to time."""
 
-    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", PROXIES_PART)
-    """Spaces, and `proxies`: every proxy on NAS-Bench-201."""
+    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", "ablation", PROXIES_PART)
+    """Spaces, a grid of N and V, and `proxies`: every proxy on NAS-Bench-201."""
     dataset: str = "digits"
     """Data set that the minibatches come from."""
     batch_size: int = 256
@@ -272,7 +275,25 @@ def nasbench201_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]
         yield f"a network, many scored, batch {networks_batch}", rate
 
 
-PARTS = {"nasbench201": nasbench201_rows, "darts": darts_rows, "layer-wise": layerwise_rows}
+def ablation_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
+    """A grid of N and V whose cells share what they compute, beside its cells one by one; the results must be the same."""
+    base = SearchConfig(dataset=options.dataset, batch_size=4 if options.smoke else 16, device=options.device)
+    axes = {"num_proposals": (1, 2) if options.smoke else (1, 2, 3, 5, 10), "num_validations": (1, 3, 10, 30), "seed": (0,)}
+    (cells,) = shared_runs(grid(base, "proposals-validations", axes)).values()
+    data, seconds, found = load_data(base), {}, {}
+    started = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        found["ours"] = [result.candidates for result in search_cells(cells, Path(folder), data=data)]
+    seconds["ours"] = time.perf_counter() - started
+    started = time.perf_counter()
+    found["reference"] = [run_search_locally(cell, RunStore(cell), data=data).candidates for cell in cells]
+    seconds["reference"] = time.perf_counter() - started
+    assert found["ours"] == found["reference"]
+    what = f"{len(cells)} cells, N = {axes['num_proposals']}, V = {axes['num_validations']}, batch {base.batch_size}"
+    yield what, seconds | {"ratio": seconds["reference"] / seconds["ours"]}
+
+
+PARTS = {"nasbench201": nasbench201_rows, "darts": darts_rows, "layer-wise": layerwise_rows, "ablation": ablation_rows}
 
 
 def main(options: Options) -> None:

@@ -14,7 +14,7 @@ from zcpt_ray.files import AnyPath
 from zcpt_ray.orders import ORDERS
 from zcpt_ray.records import Progress, RunStore, SearchResult
 from zcpt_ray.registry import lookup
-from zcpt_ray.search import load_data, resolve, run_search_locally, with_benchmark
+from zcpt_ray.search import SearchData, load_data, resolve, run_search_locally, with_benchmark
 
 AXES = ("space", "dataset", "batch_size", "proxy", "order", "num_proposals", "num_validations", "seed")
 """Fields of a configuration that a grid varies, slowest first."""
@@ -81,7 +81,9 @@ def cell_directory(out: AnyPath, cell: SearchConfig) -> AnyPath:
     return out / "cells" / run_id(cell)
 
 
-def search_cells(cells: Sequence[SearchConfig], out: AnyPath, report: Searched = lambda *_: None) -> Iterator[SearchResult]:
+def search_cells(
+    cells: Sequence[SearchConfig], out: AnyPath, report: Searched = lambda *_: None, data: SearchData | None = None
+) -> Iterator[SearchResult]:
     """The results of cells that differ in N and V only, one after another; each takes from the one run directory what is there.
 
     What a cell is said to cost is what it would have cost alone. A finished cell is read.
@@ -90,7 +92,6 @@ def search_cells(cells: Sequence[SearchConfig], out: AnyPath, report: Searched =
         UserError: what a search raises.
     """
     (name,) = shared_runs(cells)
-    data = None
     for cell in cells:
         directory = cell_directory(out, cell)
         if (directory / "result.json").exists():
