@@ -16,6 +16,7 @@ from zcpt_ray.results import as_printed, benchmark_coverage, benchmark_errors, s
 LABELS = {"num_proposals": "N", "num_validations": "V", "batch_size": "batch"}
 """What fields of the configuration are called in tables, if not by their own name."""
 NOT_VARIED = ("seed", "device")
+PAPER = {"num_proposals": 10, "num_validations": 100}
 Setting = tuple[Hashable, ...]
 
 
@@ -59,7 +60,7 @@ def ablation_table(results: Sequence[SearchResult]) -> pd.DataFrame:
         row["distinct"] = f"{np.mean([len(result.candidates) for result in group]):.3g}"
         row["scores"] = round(np.mean([result.num_evaluations for result in group]))
         row["seconds"] = round(np.mean([result.seconds["propose"] + result.seconds["validate"] for result in group]))
-        rows.append(row | search_cost(group) | _paper(group[0].config))
+        rows.append(row | search_cost(group) | _paper(group[0].config, fields))
     return pd.DataFrame(rows).fillna("-")
 
 
@@ -71,13 +72,17 @@ def setting_columns(result: SearchResult, fields: Sequence[str]) -> dict[str, An
     }
 
 
-def _paper(config: SearchConfig) -> dict[str, str]:
-    """The paper's errors of that setting, at its own N = 10, V = 100, batch 256; its count of distinct architectures at our N."""
+def _paper(config: SearchConfig, varied: Sequence[str]) -> dict[str, str]:
+    """The paper's errors of that setting, which are of N = 10 and V = 100; its count of distinct architectures at our N.
+
+    Where N and V vary, errors stand beside its own; otherwise beside whatever all rows have.
+    """
     if not paper_covers(config.space, config.dataset):
         return {}
     plain = (config.scoring, config.method) == ("zc-pt", "discretize")
     errors = published_cell(config.space, config.dataset, config.proxy, config.order) if plain else {}
-    row = {f"paper, {dataset}": as_printed(*error) for dataset, error in errors.items()}
+    theirs = all(getattr(config, name) == value for name, value in PAPER.items() if name in varied)
+    row = {f"paper, {dataset}": as_printed(*error) for dataset, error in errors.items() if theirs}
     same = (config.space, config.order) == ("nasbench201", "random") and config.proxy.startswith("nwot")
     if errors and same and config.num_proposals in FIGURE_4:
         row["paper, distinct"] = f"{FIGURE_4[config.num_proposals]}"

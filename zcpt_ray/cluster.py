@@ -104,6 +104,11 @@ def describe(options: dict[str, float]) -> str:
     return f"Ray: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places} tasks at a time, {each} each{grows}"
 
 
+def this_node() -> str:
+    """Ray's name for the node that this process is on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
 @ray.remote(num_cpus=0)
 def _sees(path: AnyPath) -> bool:
     return path.exists()
@@ -111,8 +116,7 @@ def _sees(path: AnyPath) -> bool:
 
 def nodes_without(path: AnyPath) -> list[str]:
     """Addresses of the nodes, other than this one, from which a file cannot be seen."""
-    here = ray.get_runtime_context().get_node_id()
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != this_node()]
     there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
     asked = [_sees.options(scheduling_strategy=strategy).remote(path) for strategy in there]
     return [node["NodeManagerAddress"] for node, sees in zip(nodes, ray.get(asked), strict=True) if not sees]

@@ -18,7 +18,7 @@ from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
-from zcpt_ray.cluster import TaskResources, nodes_without, task_options
+from zcpt_ray.cluster import TaskResources, nodes_without, task_options, this_node
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.costs import Sizes
 from zcpt_ray.errors import UserError
@@ -184,7 +184,7 @@ def run_search(
     data, sizes = ray.put(found), Sizes.of(found.images)
     # The pool stays where the run directory is, unless every node sees that: then it may move if its node dies.
     anywhere = not nodes_without(directory.absolute() / "config.json")
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=anywhere)
+    here = NodeAffinitySchedulingStrategy(this_node(), soft=anywhere)
     actor: Any = CandidatePool  # the decorator's type has no options()
     pool = actor.options(scheduling_strategy=here).remote(config, str(directory.absolute()), options)
     left: list[int] = []

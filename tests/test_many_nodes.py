@@ -1,0 +1,211 @@
+"""A search on several nodes (raylets of one machine) gives the local result, whichever of them die or come. Real SIGKILLs."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from zcpt_ray import distributed
+from zcpt_ray.cluster import TaskResources, describe, task_options
+from zcpt_ray.configs import SearchConfig, run_id
+from zcpt_ray.datasets import DATASETS, Dataset, RawImages
+from zcpt_ray.distributed import run_search
+from zcpt_ray.grids import Metrics, Trial
+from zcpt_ray.records import RunStore, SearchResult
+from zcpt_ray.search import run_search_locally
+from zcpt_ray.tuning import GridOptions, run_grid
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+SEARCH = Path(__file__).parent.parent / "jobs" / "search.py"
+CONFIG = SearchConfig(space="toy-chain-3", num_proposals=6, num_validations=40, batch_size=64)
+
+
+class Nodes:
+    """A cluster of nodes with one CPU each, the first of which is the head."""
+
+    def __init__(self, count: int) -> None:
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        self.added: list[Any] = [self.cluster.add_node(num_cpus=1) for _ in range(count - 1)]
+        ray.init(address=self.cluster.address, log_to_driver=False, logging_level="ERROR")
+
+    def add(self) -> Any:
+        self.added.append(self.cluster.add_node(num_cpus=1))
+        return self.added[-1]
+
+    def kill(self, node: Any) -> None:
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture
+def nodes(request: pytest.FixtureRequest) -> Iterator[Nodes]:
+    nodes = Nodes(request.param)
+    yield nodes
+    ray.shutdown()
+    nodes.cluster.shutdown()
+
+
+def runs_on(node: Any, title: str) -> bool:
+    """Whether a worker of the node runs such a task."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    return any(title in " ".join(child.cmdline()) for child in raylet.children(recursive=True) if child.is_running())
+
+
+def when(ready: Callable[[], bool], act: Callable[[], object], done: list[str]) -> threading.Thread:
+    """Do something as soon as it is time; `done` tells that it was."""
+
+    def watch() -> None:
+        until = time.monotonic() + 300
+        while time.monotonic() < until:
+            try:
+                if ready():
+                    act()
+                    done.append("done")
+                    return
+            except psutil.NoSuchProcess:
+                pass
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+@cache
+def locally(config: SearchConfig) -> SearchResult:
+    return run_search_locally(config, RunStore(config))
+
+
+def assert_local(result: SearchResult, tmp_path: Path) -> None:
+    """What is written is what the local loop writes, byte for byte but for the times."""
+    written = []
+    for name, found in (("there", result), ("here", locally(result.config))):
+        (tmp_path / name).mkdir()
+        dataclasses.replace(found, seconds={}).save(tmp_path / name)
+        written.append((tmp_path / name / "result.json").read_bytes())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("nodes", [4], indirect=True)
+def test_four_nodes_give_the_result_of_one(nodes: Nodes, tmp_path: Path) -> None:
+    assert describe(task_options("auto", TaskResources())) == ("Ray: 4 nodes with 4 CPUs and 0 GPUs; 4 tasks at a time, 1 CPU each")
+    assert_local(run_search(CONFIG, tmp_path / "run"), tmp_path)
+
+
+@pytest.mark.parametrize("nodes", [2], indirect=True)
+@pytest.mark.parametrize("task", ["ray::_propose", "ray::_validate"])
+def test_a_node_that_dies_costs_time_only(task: str, nodes: Nodes, tmp_path: Path) -> None:
+    (victim,) = nodes.added
+    done: list[str] = []
+    thread = when(lambda: runs_on(victim, task), lambda: nodes.kill(victim), done)
+    result = run_search(CONFIG, tmp_path / "run")
+    thread.join(timeout=1)
+    assert done
+    assert_local(result, tmp_path)
+
+
+@pytest.mark.parametrize("nodes", [2], indirect=True)
+def test_the_pool_moves_if_its_node_dies(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run directory is seen from every node here; what it had stored it does not ask for again."""
+    (victim,) = nodes.added
+    monkeypatch.setattr(distributed, "this_node", lambda: victim.node_id)
+    done: list[str] = []
+    stored: dict[Path, int] = {}
+
+    def kill() -> None:
+        nodes.kill(victim)
+        stored.update({path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.json")})
+
+    ready = lambda: runs_on(victim, "ray::CandidatePool") and any((tmp_path / "run" / "proposals").glob("*.json"))  # noqa: E731
+    thread = when(ready, kill, done)
+    result = run_search(CONFIG, tmp_path / "run")
+    thread.join(timeout=1)
+    assert done
+    assert stored
+    assert {path: path.stat().st_mtime_ns for path in stored} == stored
+    assert_local(result, tmp_path)
+
+
+@pytest.mark.parametrize("nodes", [1], indirect=True)
+def test_a_node_that_comes_is_used(nodes: Nodes, tmp_path: Path) -> None:
+    done: list[str] = []
+    used: list[str] = []
+    when(lambda: any((tmp_path / "run" / "proposals").glob("*.json")), nodes.add, done)
+    watching = when(lambda: bool(nodes.added) and runs_on(nodes.added[0], "ray::_"), lambda: None, used)
+    config = dataclasses.replace(CONFIG, num_proposals=40, num_validations=100)
+    result = run_search(config, tmp_path / "run")
+    watching.join(timeout=1)
+    assert (done, used) == (["done"], ["done"])
+    assert_local(result, tmp_path)
+
+
+def steps(name: str, out: Path, emit: Callable[[Metrics], object]) -> None:
+    """Thirty steps of a second, each kept in a file with where it was done."""
+    place = out / name
+    place.mkdir(exist_ok=True)
+    for step in range(len(list(place.glob("step*"))), 30):
+        time.sleep(1)
+        (place / f"step{step:02d}").write_text(ray.get_runtime_context().get_node_id())
+        emit({"share": (step + 1) / 30})
+
+
+@pytest.mark.parametrize("nodes", [2], indirect=True)
+def test_a_trial_goes_on_elsewhere(nodes: Nodes, tmp_path: Path) -> None:
+    (victim,) = nodes.added
+    done: list[str] = []
+
+    def begun() -> bool:
+        return any(path.read_text() == victim.node_id for path in tmp_path.glob("*/step02"))
+
+    when(begun, lambda: nodes.kill(victim), done)
+    outcome = run_grid([Trial(name, name, {}) for name in "ab"], steps, tmp_path, GridOptions())
+    assert done
+    assert outcome.failures == {}
+    places = {name: [(tmp_path / name / f"step{step:02d}").read_text() for step in range(30)] for name in "ab"}
+    moved = [where for where in places.values() if victim.node_id in where]
+    assert [where.count(victim.node_id) >= 3 for where in moved] == [True]
+    assert moved[0][-1] != victim.node_id
+
+
+@pytest.mark.parametrize("nodes", [2], indirect=True)
+def test_the_same_job_twice_at_once(nodes: Nodes, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, str(SEARCH), "--address", nodes.cluster.address, "--out", str(out), "--space", CONFIG.space]
+    command += ["--num-proposals", "6", "--num-validations", "40", "--batch-size", "64"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    for process in both:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    result = SearchResult.load(out)
+    assert json.loads((out / "config.json").read_text())["space"] == CONFIG.space
+    assert run_id(result.config) == run_id(CONFIG)
+    assert result.candidates == locally(CONFIG).candidates
+    assert not list(out.glob("**/*.tmp"))
+
+
+def test_images_that_the_object_store_cannot_hold_are_spilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = np.random.default_rng(0).integers(0, 256, (30_000, 3, 64, 64)).astype(np.uint8)  # 369 MB, the half of which is searched
+    read = lambda folder, split: RawImages(raw, np.arange(len(raw)) % 10)  # noqa: E731
+    monkeypatch.setitem(DATASETS, "large", Dataset("large", 10, (0.5,) * 3, (0.25,) * 3, flip=False, read=read))
+    ray.init(address="local", num_cpus=2, object_store_memory=100 << 20, log_to_driver=False, include_dashboard=False)
+    try:
+        config = dataclasses.replace(CONFIG, dataset="large", batch_size=4, num_proposals=2, num_validations=3)
+        assert_local(run_search(config, tmp_path / "run"), tmp_path)
+    finally:
+        ray.shutdown()
