@@ -27,7 +27,7 @@ class MixedOp(nn.Module):
         total: Tensor | None = None
         for weight, output in outputs:
             if output is not None:
-                total = weight * output if total is None else total + weight * output
+                total = scaled(output, weight) if total is None else total + scaled(output, weight)
         return total
 
 
@@ -96,6 +96,11 @@ class Cell(Layer):
         blocks = sum(isinstance(op, ReLUConvBN) for op in outgoing)
         relus = sum(form.relus for (start, _), form in forms.items() if start == source)
         return relus, blocks, blocks - relus
+
+
+def scaled(x: Tensor, weight: float) -> Tensor:
+    """`weight` (a number, or a tensor that is being trained) times `x`, for nothing where that is x."""
+    return x if isinstance(weight, float) and weight == 1 else weight * x
 
 
 def add_up(outputs: Iterable[Tensor | None], like: Tensor) -> Tensor:

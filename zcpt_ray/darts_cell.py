@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.cells import MixedOp
+from zcpt_ray.cells import MixedOp, scaled
 from zcpt_ray.darts_ops import DARTS_OPS, FactorizedReduce, Pool, PoolBN, Separable, Stage, max_pool, pad_to_even
 from zcpt_ray.layers import EdgeWeights, Folded, Layer, ReluCode, active_code
 from zcpt_ray.ops import CandidateOp, Noise, ReLUConvBN, Skip, box_sum_3x3, fold_bn, scale_and_shift
@@ -70,7 +70,7 @@ class DartsCell(Layer):
                     mixed = self._mixed(i)
                     output = mixed(nodes[source], weights[self.wiring.ops[i]])
                     if output is not None:
-                        output = weight * self._drop(output, mixed)
+                        output = scaled(self._drop(output, mixed), weight)
                         total = output if total is None else total + output
             nodes.append(self._zeros(nodes) if total is None else total)
         return x[1], torch.cat(nodes[2:], dim=1)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
-from zcpt_ray.cells import MixedOp, add_up
+from zcpt_ray.cells import MixedOp, add_up, scaled
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import EdgeWeights, Folded, GlobalPool, Layer, ReluCode, active_code
 from zcpt_ray.nasbench101 import OPS as OP_NAMES
@@ -185,11 +185,6 @@ class BlockCell(Layer):
 def _folded_op(op: CandidateOp) -> tuple[Tensor, Tensor] | CandidateOp:
     """Kernel and bias of a convolution with its batch norm; another op as it is."""
     return fold_bn(op.conv.weight, op.bn) if isinstance(op, ConvBNReLU) else op
-
-
-def scaled(x: Tensor, weight: float) -> Tensor:
-    """`weight` (a number, or a tensor that is being trained) times `x`, for nothing where that is x."""
-    return x if isinstance(weight, float) and weight == 1 else weight * x
 
 
 class ConvStem(Layer):
