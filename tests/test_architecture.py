@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"arch", "augmentation", "files", "recipes", "registry", "seeding", "published", "nasbench101"},
+    {"arch", "augmentation", "depthwise", "files", "recipes", "registry", "seeding", "published", "nasbench101"},
     {"configs", "data", "ops", "benchmark_tables", "run_directory", "mirror", "autoscaling"},
     {"darts_ops"},
     {"layers", "records", "training_images", "training_records", "benchmarks", "datasets"},

@@ -21,6 +21,7 @@ from zcpt_ray.configs import TrainConfig
 from zcpt_ray.costs import Sizes, module_costs
 from zcpt_ray.darts_network import EvaluationNetwork
 from zcpt_ray.data import Batch, ImageSet
+from zcpt_ray.depthwise import speed_up_depthwise
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, whole_file
 from zcpt_ray.recipes import Recipe
@@ -87,6 +88,8 @@ class Trainer:
         self._check_shapes()
         net = initialize(lambda: plan.build(self.images.num_classes), derive_seed(self.seed, "weights"))
         self.net: nn.Module = net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if (self.device, self.precision) == ("cpu", torch.float32):
+            speed_up_depthwise(self.net)
         self.feed, self.tests = (
             Feed(images, self.recipe, self.device, share, plan.config.loader_workers) for images in (self.images, test)
         )
@@ -193,15 +196,15 @@ class Trainer:
             done = epoch + step / steps if self.recipe.per_step else epoch
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.learning_rate * self.recipe.schedule(done, self.recipe.epochs)
-            totals += self._step(batch)
+            totals += self.step(batch)
             if step % LOSS_CHECKS == 0:
                 self._check_finite(float(totals[0]), epoch)
         loss, right, images = self._total(totals)
         self._check_finite(loss, epoch)
         return loss / images, 100 * (1 - right / images)
 
-    def _step(self, batch: Batch) -> Tensor:
-        """Sum of the losses, right answers, images."""
+    def step(self, batch: Batch) -> Tensor:
+        """Learn from a minibatch: the sum of the losses of the main head, right answers, images."""
         smoothing = self.recipe.label_smoothing
         with self._autocast():
             outputs = self.model(batch.images)
