@@ -12,7 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,13 +27,16 @@ from rich.console import Console
 
 from zcpt_ray.ablation import grid, search_cells, shared_runs
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.augmentation import draw_epoch
 from zcpt_ray.cli import one_line_errors
-from zcpt_ray.configs import SearchConfig
-from zcpt_ray.data import Batch, draw_minibatch, local_device
+from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.darts_network import EvaluationNetwork
+from zcpt_ray.data import Batch, ImageSet, draw_minibatch, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.layers import RELUS
 from zcpt_ray.ops import ReLUConvBN
 from zcpt_ray.proxies import PROXIES, measure_archs, score_archs
+from zcpt_ray.recipes import Recipe
 from zcpt_ray.records import RunStore
 from zcpt_ray.registry import lookup
 from zcpt_ray.results import terminal_table, write_table
@@ -45,9 +48,30 @@ from zcpt_ray.spaces.mobilenet import MobileNet, Stage
 from zcpt_ray.spaces.nasbench201 import OPS, NASBench201
 from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
 from zcpt_ray.supernet import MaskedSupernet, Supernet
+from zcpt_ray.training import Share, Trainer, resolve
 
 PROXY = PROXIES["nwot-released"]
 NETWORK = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+TRAINED_201 = (
+    NETWORK,
+    "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|",
+    "|nor_conv_1x1~0|+|avg_pool_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|",
+)
+"""Two that searches find, and one that has every op."""
+REDUCE = (
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6)"
+)
+TRAINED_DARTS = {
+    f"darts, {name}": f"Genotype(normal=[{cell}], normal_concat=range(2, 6), {REDUCE})"
+    for name, cell in {
+        "separable 3x3": "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+        "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)",
+        "larger kernels": "('sep_conv_5x5', 0), ('sep_conv_3x3', 1), ('dil_conv_5x5', 0), ('sep_conv_5x5', 2), "
+        "('skip_connect', 1), ('sep_conv_3x3', 3), ('dil_conv_3x3', 0), ('max_pool_3x3', 2)",
+    }.items()
+}
+"""Normal cells: that of DARTS' second order search, and one with most ops."""
 Way = Callable[[Supernet, Sequence[PartialArch], Batch], list[float]]
 
 
@@ -85,8 +109,8 @@ WAYS: dict[str, Way] = {"ours": ours, "reference": reference}
 class Options:
     """What to time."""
 
-    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", "ablation", PROXIES_PART)
-    """Spaces, a grid of N and V, and `proxies`: every proxy on NAS-Bench-201."""
+    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", "ablation", "training", PROXIES_PART)
+    """Spaces, a grid of N and V, trainings, and `proxies`: every proxy on NAS-Bench-201."""
     dataset: str = "digits"
     """Data set that the minibatches come from."""
     batch_size: int = 256
@@ -293,7 +317,111 @@ def ablation_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
     yield what, seconds | {"ratio": seconds["reference"] / seconds["ours"]}
 
 
-PARTS = {"nasbench201": nasbench201_rows, "darts": darts_rows, "layer-wise": layerwise_rows, "ablation": ablation_rows}
+def training_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
+    """Training by recipe: NAS-Bench-201's networks and DARTS' (20 cells, C = 36, auxiliary head, drop path)."""
+    device = local_device(options.device)
+    size = (4, 4) if options.smoke else (None, None)
+    jobs = {f"nasbench201 {arch}": (TrainConfig(arch, recipe="nb201"), 8 if options.smoke else 128) for arch in TRAINED_201}
+    jobs |= {
+        name: (TrainConfig(arch, "darts", channels=size[0], num_cells=size[1]), 8 if options.smoke else 96)
+        for name, arch in TRAINED_DARTS.items()
+    }
+    for what, (config, batch_size) in jobs.items():
+        config = replace(config, dataset=options.dataset, batch_size=batch_size, max_images=4 * batch_size, device=device)
+        yield f"training {what}, {batch_size} images", compare_trainings(config)
+    if device == "cuda":
+        config = TrainConfig(TRAINED_DARTS["darts, separable 3x3"], "darts", options.dataset, device=device)
+        ways = {"ours": config, "reference": replace(config, precision="float32")}
+        seconds = {way: Trainer(resolve(chosen), Share()).run_epoch(1) for way, chosen in ways.items()}
+        speed = {way: metrics.images_per_second for way, metrics in seconds.items()}
+        what = f"darts, recipe cifar, {speed['ours']:.0f} images/s with AMP, {speed['reference']:.0f} without: 600 epochs"
+        whole = {way: 600 * metrics.seconds for way, metrics in seconds.items()}
+        yield what, whole | {"ratio": whole["reference"] / whole["ours"]}
+
+
+def compare_trainings(config: TrainConfig) -> dict[str, float]:
+    """Seconds per step of `Trainer` and of `plain_training`, in turn, from the same weights on the same images.
+
+    The loss of the first step must agree, and that of the second, after a step of both, about: rounding grows from step to step.
+    """
+    config = replace(config, epochs=2)
+    ways = {"ours": our_training(config), "reference": plain_training(config)}
+    seconds = {name: [0.0] * 3 for name in ways}
+    for step, tolerance in ((-1, 1e-3), (0, 0.1), (1, 1.0), (2, 1.0)):  # the first is a warm-up
+        losses = {}
+        for name, way in ways.items():
+            started = time.perf_counter()
+            losses[name] = next(way)
+            seconds[name][step] = time.perf_counter() - started
+        np.testing.assert_allclose(losses["ours"], losses["reference"], rtol=tolerance)
+    per_step = {name: min(times) for name, times in seconds.items()}
+    return per_step | {"ratio": per_step["reference"] / per_step["ours"]}
+
+
+def our_training(config: TrainConfig) -> Iterator[float]:
+    """Losses of the steps of an epoch."""
+    trainer = Trainer(resolve(config), Share())
+    _in_mid_training(trainer.net, trainer.recipe)
+    for step, batch in enumerate(trainer.feed.training_epoch(seed=0)):
+        torch.manual_seed(step)
+        loss, _, count = trainer.step(batch).tolist()
+        yield loss / count
+
+
+def plain_training(config: TrainConfig) -> Iterator[float]:
+    """The same as scripts do it: every image augmented on its own, NCHW, torch's modules as they are, parameters one by one."""
+    trainer = Trainer(resolve(config), Share())
+    net, recipe, images = trainer.untrained().to(trainer.device), trainer.recipe, trainer.images
+    _in_mid_training(net, recipe)
+    optimizer = torch.optim.SGD(
+        net.parameters(), recipe.learning_rate, recipe.momentum, 0, recipe.weight_decay, recipe.nesterov, foreach=False
+    )
+    draws = draw_epoch(len(images), images.padding, images.flip, seed=0)
+    for step, part in enumerate(trainer.share.training_parts(len(images), recipe.batch_size)):
+        chosen = draws[part]
+        drawn = zip(chosen.order.tolist(), chosen.shift.tolist(), chosen.mirror.tolist(), chosen.cutout.tolist(), strict=True)
+        batch = torch.stack([_plain_image(images, recipe, *numbers) for numbers in drawn]).to(trainer.device)
+        labels = torch.from_numpy(images.labels[chosen.order.numpy()]).to(trainer.device)
+        torch.manual_seed(step)
+        outputs = net(batch)
+        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
+        loss = F.cross_entropy(logits, labels)
+        whole = loss if auxiliary is None else loss + recipe.auxiliary * F.cross_entropy(auxiliary, labels)
+        optimizer.zero_grad()
+        whole.backward()  # type: ignore[no-untyped-call]
+        if np.isfinite(recipe.gradient_clip):
+            torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.gradient_clip, foreach=False)
+        optimizer.step()
+        yield loss.item()
+
+
+def _in_mid_training(net: torch.nn.Module, recipe: Recipe) -> None:
+    net.train()
+    if isinstance(net, EvaluationNetwork):
+        net.set_drop_path(recipe.drop_path / 2)
+
+
+def _plain_image(images: ImageSet, recipe: Recipe, index: int, shift: list[int], mirror: bool, centre: list[float]) -> torch.Tensor:
+    """Padded, cropped, mirrored, normalised, a square cut out: [C, H, W]."""
+    raw = images.take(np.array([index]))[0]
+    (row, column), (height, width) = shift, raw.shape[1:]
+    raw = np.pad(raw, ((0, 0), *2 * ((images.padding, images.padding),)))[:, row : row + height, column : column + width]
+    image = torch.from_numpy(np.ascontiguousarray(raw[:, :, ::-1] if mirror else raw)).float() / 255
+    image = (image - torch.tensor(images.mean)[:, None, None]) / torch.tensor(images.std)[:, None, None]
+    if recipe.cutout:
+        mask, (y, x), half = np.ones((height, width), np.float32), (int(c * height) for c in centre), recipe.cutout // 2
+        mask[max(y - half, 0) : y + half, max(x - half, 0) : x + half] = 0
+        image *= torch.from_numpy(mask)
+    return image
+
+
+PARTS = {
+    "nasbench201": nasbench201_rows,
+    "darts": darts_rows,
+    "layer-wise": layerwise_rows,
+    "ablation": ablation_rows,
+    "training": training_rows,
+}
 
 
 def main(options: Options) -> None:

@@ -86,8 +86,7 @@ class Trainer:
         self.images, test = (self._load(split) for split in ("train", "test"))
         self.seed = derive_seed(plan.config.seed, "training")
         self._check_shapes()
-        net = initialize(lambda: plan.build(self.images.num_classes), derive_seed(self.seed, "weights"))
-        self.net: nn.Module = net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: nn.Module = self.untrained().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if (self.device, self.precision) == ("cpu", torch.float32):
             speed_up_depthwise(self.net)
         self.feed, self.tests = (
@@ -99,6 +98,10 @@ class Trainer:
         self.model = self.net
         if share.world_size > 1:  # the graph is the same in each step, and parameters that lead nowhere are in no one's way
             self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False, static_graph=True)
+
+    def untrained(self) -> nn.Module:
+        """The network as the training starts with it, on the CPU."""
+        return initialize(lambda: self.plan.build(self.images.num_classes), derive_seed(self.seed, "weights"))
 
     def run_epoch(self, epoch: int) -> EpochMetrics:
         """Train for an epoch, then test. Torch's global random state is as before."""
