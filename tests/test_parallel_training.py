@@ -61,6 +61,8 @@ SPACE = Apart()
 '''
 TOY = TrainConfig("nor_conv_3x3>skip_connect", space="toy-chain-2", dataset="digits", recipe="nb201", epochs=5, batch_size=16)
 TOY = dataclasses.replace(TOY, max_images=40)
+SLOW = dataclasses.replace(TOY, epochs=10, batch_size=64, max_images=400)
+"""Epochs that take longer than two looks at what workers have done."""
 TWO = Workers(2, max_failures=1)
 
 
@@ -84,8 +86,8 @@ def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
 def one_of_two(rank: int, rendezvous: str) -> tuple[list[EpochMetrics], dict[str, np.ndarray]]:
     """What a worker yields, and the weights and batch statistics that it ends with."""
     torch.distributed.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=2)
-    trainer = Trainer(resolve(TOY), Share(rank, 2))
-    rows = [trainer.run_epoch(epoch) for epoch in range(5)]
+    trainer = Trainer(resolve(SLOW), Share(rank, 2))
+    rows = [trainer.run_epoch(epoch) for epoch in range(SLOW.epochs or 0)]
     return timeless(rows), {name: tensor.numpy() for name, tensor in trainer.net.state_dict().items()}
 
 
@@ -111,7 +113,7 @@ def test_workers_agree_and_go_on_after_a_kill_and_a_stop(tmp_path: Path) -> None
     assert rows == same
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
-    epochs = train_in_parallel(TOY, tmp_path / "run", TWO)
+    epochs = train_in_parallel(SLOW, tmp_path / "run", TWO)
     seen = [next(epochs)]
     titles = {process.pid: " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])}
     mine = {child.pid for child in psutil.Process().children(recursive=True)}
@@ -120,7 +122,7 @@ def test_workers_agree_and_go_on_after_a_kill_and_a_stop(tmp_path: Path) -> None
     epochs.close()
     assert not (tmp_path / "run" / "training.json").exists()
     assert timeless(seen) == rows[:2]
-    assert timeless(list(train_in_parallel(TOY, tmp_path / "run", TWO))) == rows
+    assert timeless(list(train_in_parallel(SLOW, tmp_path / "run", TWO))) == rows
     network = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["network"]
     assert all(np.array_equal(first[name], network[name].numpy()) for name in first)
 
