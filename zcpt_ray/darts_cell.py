@@ -51,7 +51,7 @@ class DartsCell(Layer):
         super().__init__()
         self.wiring = wiring
         self.reduction = reduction
-        self.drop_path = 0.0
+        self.drop_path: Tensor | None = None
         affine = not searching
         first, last = in_channels
         self.preprocess0 = FactorizedReduce(first, channels, affine) if halve_first else _preprocess(first, channels, affine)
@@ -124,10 +124,11 @@ class DartsCell(Layer):
 
     def _drop(self, output: Tensor, mixed: MixedOp) -> Tensor:
         """Drop path: an edge that is not the identity gives nothing for some images, and more for the others."""
-        if not (self.training and self.drop_path) or isinstance(mixed.ops[0], Skip):
+        if not self.training or self.drop_path is None or isinstance(mixed.ops[0], Skip):
             return output
-        kept = torch.empty(len(output), 1, 1, 1, device=output.device).bernoulli_(1 - self.drop_path)
-        return output * kept / (1 - self.drop_path)
+        keep = 1 - self.drop_path
+        kept = torch.bernoulli(keep.expand(len(output), 1, 1, 1))
+        return output * (kept / keep).to(output.dtype)
 
 
 def _preprocess(in_channels: int, channels: int, affine: bool) -> ReLUConvBN:

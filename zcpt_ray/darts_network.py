@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge
@@ -47,9 +48,11 @@ class EvaluationNetwork(nn.Module):
 
     def set_drop_path(self, probability: float) -> None:
         """How probable it is, in train mode, that an edge gives nothing for an image."""
+        # A tensor: for each new number a compiled network would be compiled again.
+        drop_path = torch.tensor(probability, device=self.classifier.weight.device) if probability else None
         for module in self.modules():
             if isinstance(module, DartsCell):
-                module.drop_path = probability
+                module.drop_path = drop_path
 
     def num_parameters(self) -> int:
         """Without the auxiliary head, as the literature counts."""
