@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import distributed
 from zcpt_ray.cluster import TaskResources, describe, task_options
@@ -36,15 +38,35 @@ pytestmark = [
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 SEARCH = Path(__file__).parent.parent / "jobs" / "search.py"
 CONFIG = SearchConfig(space="toy-chain-3", num_proposals=6, num_validations=40, batch_size=64)
+LONGER = dataclasses.replace(CONFIG, num_proposals=30, num_validations=100)
+"""Long enough for something to happen meanwhile, on a fast machine too."""
+
+
+@ray.remote(num_cpus=0)
+def here() -> str:
+    return ray.get_runtime_context().get_node_id()
+
+
+def wait_until_seen(node: Any) -> None:
+    """The head's scheduler hears of a new node a moment after the cluster does, and until then puts its tasks elsewhere."""
+    there, until = NodeAffinitySchedulingStrategy(node.node_id, soft=True), time.monotonic() + 60
+    while ray.get(here.options(scheduling_strategy=there).remote()) != node.node_id:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+TOLD_SOON = {"metrics_report_interval_ms": 500}
 
 
 class Nodes:
     """A cluster of nodes with one CPU each, the first of which is the head."""
 
     def __init__(self, count: int) -> None:
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": TOLD_SOON})
         self.added: list[Any] = [self.cluster.add_node(num_cpus=1) for _ in range(count - 1)]
         ray.init(address=self.cluster.address, log_to_driver=False, logging_level="ERROR")
+        for node in (self.cluster.head_node, *self.added):
+            wait_until_seen(node)
 
     def add(self) -> Any:
         self.added.append(self.cluster.add_node(num_cpus=1))
@@ -65,7 +87,15 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[Nodes]:
 def runs_on(node: Any, title: str) -> bool:
     """Whether a worker of the node runs such a task."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    return any(title in " ".join(child.cmdline()) for child in raylet.children(recursive=True) if child.is_running())
+    return any(title in title_of(child) for child in raylet.children(recursive=True))
+
+
+def title_of(process: psutil.Process) -> str:
+    """What the process calls itself; nothing if it has ended, be it that it still waits to be taken notice of."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def when(ready: Callable[[], bool], act: Callable[[], object], done: list[str]) -> threading.Thread:
@@ -115,7 +145,7 @@ def test_a_node_that_dies_costs_time_only(task: str, nodes: Nodes, tmp_path: Pat
     (victim,) = nodes.added
     done: list[str] = []
     thread = when(lambda: runs_on(victim, task), lambda: nodes.kill(victim), done)
-    result = run_search(CONFIG, tmp_path / "run")
+    result = run_search(LONGER, tmp_path / "run")
     thread.join(timeout=1)
     assert done
     assert_local(result, tmp_path)
@@ -136,7 +166,7 @@ def test_the_pool_moves_if_its_node_dies(nodes: Nodes, tmp_path: Path, monkeypat
 
     ready = lambda: runs_on(victim, "ray::CandidatePool") and any((tmp_path / "run" / "proposals").glob("*.json"))  # noqa: E731
     thread = when(ready, kill, done)
-    result = run_search(CONFIG, tmp_path / "run")
+    result = run_search(LONGER, tmp_path / "run")
     thread.join(timeout=1)
     assert done
     assert stored
@@ -150,9 +180,8 @@ def test_a_node_that_comes_is_used(nodes: Nodes, tmp_path: Path) -> None:
     begun: list[str] = []
     used: list[str] = []
     waiting = when(lambda: any((tmp_path / "run" / "proposals").glob("*.json")), lambda: None, begun)
-    config = dataclasses.replace(CONFIG, num_proposals=40, num_validations=100)
     with ThreadPoolExecutor(1) as pool:
-        searching = pool.submit(run_search, config, tmp_path / "run")
+        searching = pool.submit(run_search, LONGER, tmp_path / "run")
         waiting.join()
         node = nodes.add()  # in this thread, as it takes care of signals
         watching = when(lambda: runs_on(node, "ray::_"), lambda: None, used)
@@ -160,6 +189,24 @@ def test_a_node_that_comes_is_used(nodes: Nodes, tmp_path: Path) -> None:
     watching.join(timeout=1)
     assert used
     assert_local(result, tmp_path)
+
+
+@pytest.mark.parametrize("nodes", [1], indirect=True)
+def test_the_dashboard_is_told_of_proposals_and_scores(nodes: Nodes, tmp_path: Path) -> None:
+    run_search(CONFIG, tmp_path / "run")
+    (node,) = ray.nodes()
+    url, expected = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", "ray_zcpt_proposals_done{"
+    until, told = time.monotonic() + 60, ""
+    while expected not in told and time.monotonic() < until:
+        time.sleep(0.5)
+        with urlopen(url) as answer:
+            told = answer.read().decode()
+    lines = [line for line in told.splitlines() if line.startswith("ray_zcpt_")]
+    assert lines
+    assert all(f'run="{run_id(CONFIG)}",space="toy-chain-3"' in line for line in lines)
+    values = {line.split("{")[0]: float(line.split()[-1]) for line in lines}
+    assert 0 < values["ray_zcpt_proposals_done"] <= CONFIG.num_proposals
+    assert values["ray_zcpt_scores_total"] > 0
 
 
 def steps(name: str, out: Path, emit: Callable[[Metrics], object]) -> None:

@@ -53,7 +53,8 @@ def _set_up_worker() -> None:
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+# The memory is a formality: where an actor that asks for nothing would rather be, Ray does not heed.
+@ray.remote(num_cpus=0, memory=2**20, max_restarts=-1, max_task_retries=-1)
 class CandidatePool:
     """Takes proposals in, drops duplicates, has each distinct candidate validated, and ranks them.
 
@@ -65,6 +66,7 @@ class CandidatePool:
         self.store = RunStore(config, any_path(directory))
         self.options = options
         self.data: Any = None
+        self.waiting: list[tuple[str, range]] = []
         self.running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.scores: dict[int, int] = {}
         tags = {"run": run_id(config), "space": config.space}
@@ -109,13 +111,14 @@ class CandidatePool:
 
     def _start_validation(self) -> None:
         """Submit what is missing and not under way, as far as `IN_FLIGHT` allows."""
-        if self.data is None or len(self.running) >= IN_FLIGHT:
-            return
-        for arch, minibatches in self.store.missing_slices():
-            if (arch, minibatches.start) not in self.running:
-                self.running[arch, minibatches.start] = asyncio.create_task(self._collect(arch, minibatches))
-                if len(self.running) >= IN_FLIGHT:
-                    return
+        while self.data is not None and len(self.running) < IN_FLIGHT:
+            if not self.waiting:  # looking through all that is known takes milliseconds
+                missing = [(arch, part) for arch, part in self.store.missing_slices() if (arch, part.start) not in self.running]
+                self.waiting = missing[::-1]
+            if not self.waiting:
+                return
+            arch, minibatches = self.waiting.pop()
+            self.running[arch, minibatches.start] = asyncio.create_task(self._collect(arch, minibatches))
 
     async def _collect(self, arch: str, minibatches: range) -> None:
         validation = await _validate.options(**self.options).remote(self.config, self.data, arch, minibatches)
