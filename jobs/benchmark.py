@@ -109,8 +109,8 @@ WAYS: dict[str, Way] = {"ours": ours, "reference": reference}
 class Options:
     """What to time."""
 
-    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", "ablation", "training", PROXIES_PART)
-    """Spaces, a grid of N and V, trainings, and `proxies`: every proxy on NAS-Bench-201."""
+    parts: tuple[str, ...] = ("nasbench201", "darts", "layer-wise", "ablation", "training", "scaling", PROXIES_PART)
+    """Spaces, a grid of N and V, trainings, workers on Ray, and `proxies`: every proxy on NAS-Bench-201."""
     dataset: str = "digits"
     """Data set that the minibatches come from."""
     batch_size: int = 256
@@ -329,6 +329,8 @@ def training_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
     for what, (config, batch_size) in jobs.items():
         config = replace(config, dataset=options.dataset, batch_size=batch_size, max_images=4 * batch_size, device=device)
         yield f"training {what}, {batch_size} images", compare_trainings(config)
+        if device == "cpu":
+            yield "in bfloat16, beside the same loop", compare_trainings(replace(config, precision="bfloat16"))
     if device == "cuda":
         config = TrainConfig(TRAINED_DARTS["darts, separable 3x3"], "darts", options.dataset, device=device)
         ways = {"ours": config, "reference": replace(config, precision="float32")}
@@ -339,15 +341,30 @@ def training_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
         yield what, whole | {"ratio": whole["reference"] / whole["ours"]}
 
 
+def scaling_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
+    """A search with more and more workers, beside one worker's time divided by their number; start-up of the workers left out."""
+    from zcpt_ray.scaling import pool_rate, share, simulate  # Ray, which a machine that times the engine may lack
+
+    numbers, batch_size = ((2, 2), 4) if options.smoke else ((8, 10), 32)
+    config = SearchConfig(dataset=options.dataset, num_proposals=numbers[0], num_validations=numbers[1], batch_size=batch_size)
+    for workers, seconds in share(replace(config, device="cpu"), (1, 2)):
+        yield f"search on NAS-Bench-201, N = {numbers[0]}, V = {numbers[1]}, batch {batch_size}: {workers} workers", seconds
+    for workers in (2,) if options.smoke else (1, 4, 16, 64):
+        yield f"search with a proxy that sleeps, {workers} workers", simulate(workers)
+    rate = pool_rate(100 if options.smoke else 5000)
+    yield f"a candidate that the pool takes in ({rate:.0f} a second)", {"ours": 1 / rate}
+
+
 def compare_trainings(config: TrainConfig) -> dict[str, float]:
     """Seconds per step of `Trainer` and of `plain_training`, in turn, from the same weights on the same images.
 
     The loss of the first step must agree, and that of the second, after a step of both, about: rounding grows from step to step.
     """
+    first = 2e-2 if config.precision == "bfloat16" else 1e-3
     config = replace(config, epochs=2)
     ways = {"ours": our_training(config), "reference": plain_training(config)}
     seconds = {name: [0.0] * 3 for name in ways}
-    for step, tolerance in ((-1, 1e-3), (0, 0.1), (1, 1.0), (2, 1.0)):  # the first is a warm-up
+    for step, tolerance in ((-1, first), (0, 0.1), (1, 1.0), (2, 1.0)):  # the first is a warm-up
         losses = {}
         for name, way in ways.items():
             started = time.perf_counter()
@@ -421,6 +438,7 @@ PARTS = {
     "layer-wise": layerwise_rows,
     "ablation": ablation_rows,
     "training": training_rows,
+    "scaling": scaling_rows,
 }
 
 

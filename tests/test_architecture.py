@@ -24,10 +24,10 @@ LEVELS = (
     {"search", "convert_nasbench201"},
     {"study", "ranking", "ablation", "grids", "cluster"},
     {"distributed", "parallel_training", "training_grid"},
-    {"cli", "tuning"},
+    {"cli", "tuning", "scaling"},
     {"comparison", "study_report", "experiments", "grid_reports"},
 )
-RAY = {"autoscaling", "cluster", "distributed", "parallel_training", "tuning", "jobs"}
+RAY = {"autoscaling", "cluster", "distributed", "parallel_training", "scaling", "tuning", "jobs"}
 
 
 def component(path: Path) -> str:
