@@ -58,7 +58,8 @@ def main(options: Options) -> None:
     trials = [Trial(name, members, {"proxy": members[0].proxy, "order": members[0].order}) for name, members in runs.items()]
     outcome = run_trials(trials, search_and_report, out, options.flags, console, options.config.device)
     report_ablation(cells, Report(out, console))
-    end_with_failures(outcome.failures, {name: cell_label(members[0], cells) for name, members in runs.items()})
+    largest = [members[0] for members in runs.values()]
+    end_with_failures(outcome.failures, {name: cell_label(members[0], largest) for name, members in runs.items()})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from zcpt_ray.configs import SearchConfig, TrainConfig
 from zcpt_ray.experiments import GridFlags, end_with_failures, run_trainings
 from zcpt_ray.files import any_path
 from zcpt_ray.grid_reports import report_trainings
-from zcpt_ray.grids import Trial
+from zcpt_ray.grids import Trial, require_storage
 from zcpt_ray.ranking import random_archs
 from zcpt_ray.recipes import RECIPES
 from zcpt_ray.training import resolve
@@ -56,8 +56,9 @@ def main(options: Options) -> None:
     trials = {t.name: Trial(t.name, t.config, {"arch": t.arch_name, "seed": t.config.seed}) for t in grid}
     console.print(f"{len(grid)} trainings on {config.dataset} by recipe {config.recipe} -> {out}", soft_wrap=True, highlight=False)
     epochs = resolve(grid[0].config).recipe.epochs if options.early_stopping else 0
-    outcome = run_trainings(list(trials.values()), out, options.flags, console, config.device, epochs, options.workers)
+    require_storage(out)
     write_grid(grid, out)
+    outcome = run_trainings(list(trials.values()), out, options.flags, console, config.device, epochs, options.workers)
     report_trainings(grid, Report(out, console))
     end_with_failures(outcome.failures, {t.name: f"{t.arch_name}, training seed {t.config.seed}" for t in grid})
 

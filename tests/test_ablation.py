@@ -8,8 +8,8 @@ from zcpt_ray.ablation import PRESETS, cell_directory, cell_label, grid, search_
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.orders import ORDERS
-from zcpt_ray.records import RunStore, SearchResult
-from zcpt_ray.search import propose, run_search_locally, validate
+from zcpt_ray.records import RunStore, SearchResult, Validation
+from zcpt_ray.search import SearchData, propose, run_search_locally, validate
 
 BASE = SearchConfig(space="toy-chain-3", batch_size=8)
 AXES = {"num_proposals": (1, 2, 5), "num_validations": (0, 1, 12), "seed": (3,)}
@@ -61,6 +61,20 @@ def test_what_a_trial_reports_grows_to_one(tmp_path: Path, monkeypatch: pytest.M
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     assert [(row["proposals"], row["validations"]) for row in rows if "proposals" in row][:2] == [(5, 12), (5, 1)]
+
+
+def test_a_cell_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_late(config: SearchConfig, data: SearchData, arch: str, minibatches: range) -> Validation:
+        if minibatches.start >= 10:
+            raise UserError("a score is NaN")
+        return validate(config, data, arch, minibatches)
+
+    monkeypatch.setattr("zcpt_ray.search.validate", fail_late)
+    (members,) = shared_runs(grid(BASE, "proposals-validations", AXES | {"num_proposals": (1, 2)})).values()
+    rows: list[dict[str, object]] = []
+    with pytest.raises(UserError, match=r"^N 2, V 12: a score is NaN; N 1, V 12: a score is NaN$"):
+        search_and_report(members, tmp_path, rows.append)
+    assert [(row["proposals"], row["validations"]) for row in rows if "proposals" in row] == [(2, 1), (2, 0), (1, 1), (1, 0)]
 
 
 def test_a_grid_is_a_preset_and_what_is_given_otherwise() -> None:

@@ -139,7 +139,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a batch of 16 cannot be divided among 3 workers"):
         train_in_parallel(TOY, tmp_path / "run", Workers(3))
     assert not (tmp_path / "run").exists()
-    with pytest.raises(UserError, match="4 workers ask for 4 CPUs, the cluster has 2"):
+    with pytest.raises(UserError, match=r"4 workers ask for 1 CPUs and 0 GPUs each, and the nodes .* have room for 2 of them"):
         train_in_parallel(TOY, tmp_path / "run", Workers(4))
     with pytest.raises(UserError, match="device 'cuda' was asked for, but the Ray cluster has no GPU"):
         train_in_parallel(dataclasses.replace(TOY, device="cuda"), tmp_path / "run", TWO)

@@ -254,6 +254,8 @@ def test_bfloat16_on_a_cpu() -> None:
     exact, coarse = (run(dataclasses.replace(TOY, epochs=1, precision=precision)) for precision in ("auto", "bfloat16"))
     assert coarse[0].train_loss == pytest.approx(exact[0].train_loss, rel=0.02)
     assert coarse[0].train_loss != exact[0].train_loss
+    with pytest.raises(UserError, match="dilated convolutions have no bfloat16 gradients on a CPU; use --precision float32"):
+        run(dataclasses.replace(DARTS, precision="bfloat16"))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,9 @@ def test_searches_and_given_architectures_times_seeds(tmp_path: Path) -> None:
     search = SearchConfig(space="toy-chain-3", batch_size=8, num_proposals=1, num_validations=1)
     for seed in (0, 1):
         list(search_cells([dataclasses.replace(search, seed=seed)], tmp_path / "ablation"))
+    (of_tune := tmp_path / "ablation" / "tune" / "trial").mkdir(parents=True)
+    (of_tune / "params.json").write_text("{}")
+    (of_tune / "result.json").write_text('{"share": 0.5}\n{"share": 1}\n')
     found = found_by([tmp_path / "ablation"])
     assert list(found) == ["seed 0", "seed 1"]
     grid = trainings(dataclasses.replace(CONFIG, arch=""), (5, 6), found, {"given": ARCH})
@@ -58,6 +61,8 @@ def test_searches_and_given_architectures_times_seeds(tmp_path: Path) -> None:
     assert rows[0]["search"]["seconds"] == found["seed 0"].seconds
     with pytest.raises(UserError, match=r"no result.json in or below .*nowhere"):
         found_by([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="--seeds has a value twice: 0, 0"):
+        trainings(CONFIG, (0, 0), {}, {"given": ARCH})
     with pytest.raises(UserError, match="nothing to train"):
         trainings(CONFIG, (), {}, {"given": ARCH})
     with pytest.raises(UserError, match="not a toy-chain-2 architecture"):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from zcpt_ray.configs import SearchConfig, TrainConfig
-from zcpt_ray.published import MAX_PARAM, TABLE_3, TABLE_4, TABLE_A3, TABLE_A5, TABLE_A6, published_training
+from zcpt_ray.published import DARTS_ERRORS, MAX_PARAM, TABLE_3, TABLE_4, TABLE_A3, TABLE_A5, TABLE_A6, published_training
 from zcpt_ray.records import ScoredCandidate, SearchResult
 from zcpt_ray.results import mean_and_deviation
 from zcpt_ray.training_records import EpochMetrics, TrainResult
@@ -44,6 +44,26 @@ def test_the_released_numbers_give_table_3() -> None:
         assert abs(np.std(single[cell], ddof=1) - deviation) < 0.007
         assert float(table.loc[str(cell), "best [%]"]) == best
     assert abs(np.std(TABLE_A5) - TABLE_3[1, 0][1]) > 0.015
+
+
+def test_the_cost_of_a_training_is_that_of_all_its_devices() -> None:
+    costs = {
+        device: training_table({"x": [training("x", 0, 3.0, device=device)]}).iloc[0] for device in ("H100", "8 x H100", "2 x cpu")
+    }
+    assert {name: row.get("training [GPU-days]", row.get("training [h]")) for name, row in costs.items()} == {
+        "H100": "0.0417",
+        "8 x H100": "0.333",
+        "2 x cpu": "1",
+    }
+
+
+def test_published_errors_stand_beside_their_own_data_set_only() -> None:
+    mine = [training("x", 0, 3.0)]
+    cifar10 = [dataclasses.replace(t, config=dataclasses.replace(t.config, dataset="cifar10")) for t in mine]
+    cifar100 = [dataclasses.replace(t, config=dataclasses.replace(t.config, dataset="cifar100")) for t in mine]
+    name = next(iter(DARTS_ERRORS))
+    assert training_table({name: cifar10})["paper [%]"].tolist() == [f"{DARTS_ERRORS[name]:.2f}"]
+    assert "paper [%]" not in training_table({name: cifar100})
 
 
 def test_the_paper_gives_the_deviation_of_a_sample() -> None:

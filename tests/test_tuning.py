@@ -85,6 +85,37 @@ def test_early_stopping_ends_what_is_worse(cluster: int, tmp_path: Path) -> None
     assert all(outcome.metrics[name]["epoch"] < 20 for name in outcome.stopped)
 
 
+def fail_at_once(name: str, out: Path, emit: Emit) -> None:
+    raise UserError(f"{name} cannot")
+
+
+def test_a_trial_that_fails_under_early_stopping_stops_no_other(cluster: int, tmp_path: Path) -> None:
+    def work(name: str, out: Path, emit: Emit) -> None:
+        (fail_at_once if name == "b" else slow_count)(name, out, emit)
+
+    outcome = run_grid(TRIALS, work, tmp_path, GridOptions(early_stopping=20))
+    assert outcome.failures == {"b": "b cannot"}
+    assert outcome.metrics["a"]["share"] == 1
+
+
+def test_the_local_count_of_what_is_done(tmp_path: Path) -> None:
+    seen: list[GridProgress] = []
+
+    def work(name: str, out: Path, emit: Emit) -> None:
+        if name == "a":
+            fail_at_once(name, out, emit)
+        emit({"share": 1.0})
+
+    run_grid_locally(TRIALS, work, tmp_path, seen.append)
+    assert [(progress.done, progress.running, progress.failed) for progress in seen] == [
+        (0, 0, 1),
+        (0, 1, 1),
+        (1, 0, 1),
+        (1, 1, 1),
+        (2, 0, 1),
+    ]
+
+
 def test_a_grid_of_searches_is_the_local_one(cluster: int, tmp_path: Path) -> None:
     base = SearchConfig(space="toy-chain-2", batch_size=8)
     cells = grid(base, "orders", {"order": ("fixed", "random"), "num_proposals": (1, 3), "num_validations": (0, 5), "seed": (0, 1)})

@@ -105,7 +105,11 @@ def search_cells(
 
 
 def search_and_report(cells: Sequence[SearchConfig], out: AnyPath, emit: Callable[[dict[str, Any]], object]) -> None:
-    """`search_cells` as the work of a trial: `emit` gets a row as each is finished, and now and then how far all are."""
+    """`search_cells` as the work of a trial: `emit` gets a row as each is finished, and now and then how far all are.
+
+    Raises:
+        UserError: some cells failed, each for the reason that is given; the others are finished.
+    """
     known = [max((other.num_proposals for other in cells[:i]), default=0) for i in range(len(cells))]
     work = [1 + max(0, cell.num_proposals - before) for cell, before in zip(cells, known, strict=True)]
     emitted = time.monotonic()
@@ -119,11 +123,22 @@ def search_and_report(cells: Sequence[SearchConfig], out: AnyPath, emit: Callabl
             index = cells.index(cell)
             emit({"share": (sum(work[:index]) + part * work[index]) / sum(work), "scores": progress.scores})
 
-    for index, result in enumerate(search_cells(cells, out, report)):
+    data: SearchData | None = None
+    failures = []
+    for index, cell in enumerate(cells):
+        try:
+            if data is None and not (cell_directory(out, cell) / "result.json").exists():
+                data = load_data(cell)
+            (result,) = search_cells((cell,), out, report, data)
+        except UserError as error:
+            failures.append(f"{cell_label(cell, cells)}: {error}")
+            continue
         row: dict[str, Any] = {"proposals": result.config.num_proposals, "validations": result.config.num_validations}
         row |= {"distinct": len(result.candidates), "scores": result.num_evaluations, "best_score": result.best.score}
         row |= {f"error/{dataset}": entry["error"] for dataset, entry in (result.benchmark or {}).items()}
         emit({**row, "share": sum(work[: index + 1]) / sum(work)})
+    if failures:
+        raise UserError("; ".join(failures))
 
 
 def cell_label(cell: SearchConfig, cells: Sequence[SearchConfig]) -> str:

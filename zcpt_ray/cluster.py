@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ def task_options(device: str, resources: TaskResources) -> dict[str, float]:
     if device == "cuda" and not have_gpu:
         raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
     options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and device != "cpu" else 0}
-    if not any(_places(node, options) for node in nodes):
+    if not any(places_on(node, options) for node in nodes):
         offers = ", ".join(f"{node.cpus:g} and {node.gpus:g}" for node in nodes)
         raise UserError(
             f"a task asks for {options['num_cpus']} CPUs and {options['num_gpus']:g} GPUs; the nodes of the cluster have {offers}; "
@@ -87,7 +88,7 @@ def task_options(device: str, resources: TaskResources) -> dict[str, float]:
     return options
 
 
-def _places(node: NodeKind, options: dict[str, float]) -> int:
+def places_on(node: NodeKind, options: Mapping[str, float]) -> int:
     """How many tasks run on a node at a time."""
     by_cpu, gpus = int(node.cpus // options["num_cpus"]), options["num_gpus"]
     return min(by_cpu, int(node.gpus / gpus + 1e-6)) if gpus else by_cpu
@@ -97,7 +98,7 @@ def describe(options: dict[str, float]) -> str:
     """One line: what the cluster has, and how many tasks with these options it runs at a time."""
     there = nodes_there()
     cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
-    places = sum(_places(node, options) for node in there)
+    places = sum(places_on(node, options) for node in there)
     each = f"{options['num_cpus']:g} CPU" + (f" and {options['num_gpus']:g} GPU" if options["num_gpus"] else "")
     grows = ", and more on nodes that the autoscaler starts" if nodes_to_come() else ""
     nodes = f"{len(there)} node{'s' * (len(there) > 1)}"

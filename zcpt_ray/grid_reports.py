@@ -31,7 +31,8 @@ def report_ablation(configs: Sequence[SearchConfig], report: Report) -> None:
     if datasets and set(fields) & {"num_proposals", "num_validations"} and not set(fields) - {"num_proposals", "num_validations"}:
         table = proposals_validations_table(results, datasets[0])
         write_table(table, report.out / "proposals-validations")
-        paper = FIGURE_4 if results[0].config.space == "nasbench201" else None
+        first = results[0].config
+        paper = FIGURE_4 if (first.space, first.dataset) == ("nasbench201", "cifar10") else None
         plots.save_figure(plots.proposals_validations(table, paper), report.out / "proposals-validations")
     if datasets:
         settings = {cell_name(group[0], fields): search_errors(group, datasets[0]) for group in cells(results).values()}
@@ -70,5 +71,5 @@ def _as_table_4(config: TrainConfig) -> bool:
 
 def _size_and_error(name: str, results: Sequence[TrainResult]) -> dict[str, object]:
     errors = [result.error for result in results]
-    deviation = float(np.std(errors)) if len(errors) > 1 else float("nan")
+    deviation = float(np.std(errors, ddof=1)) if len(errors) > 1 else float("nan")
     return {"trained": name, "params [M]": results[0].params / 1e6, "error": float(np.mean(errors)), "deviation": deviation}

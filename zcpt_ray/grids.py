@@ -62,7 +62,7 @@ def run_grid_locally(
         def emit(row: Metrics) -> None:
             metrics[trial.name] = row  # noqa: B023
             share = (index + row["share"]) / len(trials)  # noqa: B023
-            report(GridProgress(len(trials), len(metrics) - len(failures) - 1, 1, len(failures), share))
+            report(GridProgress(len(trials), index - len(failures), 1, len(failures), share))  # noqa: B023
 
         try:
             work(trial.payload, out, emit)

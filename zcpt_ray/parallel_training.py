@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ import torch
 from pyarrow import fs
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from zcpt_ray.autoscaling import nodes_to_come
+from zcpt_ray.cluster import TaskResources, nodes_there, places_on, refuse_node_local, task_options, this_node
 from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, any_path
@@ -49,8 +53,8 @@ def train_in_parallel(config: TrainConfig, directory: AnyPath, workers: Workers)
     stops iterating, the workers stop at the end of their epoch.
 
     Raises:
-        UserError: at once, what `train` refuses, a batch size that cannot be divided, or more than the cluster has; later, what
-            `train` raises in a worker, or workers that died too often.
+        UserError: at once, what `train` refuses, a batch size that cannot be divided, more than the cluster has, or a
+            directory that not every node sees; later, what `train` raises in a worker, or processes that died too often.
     """
     plan = resolve(config)
     if plan.recipe.batch_size % workers.count:
@@ -59,28 +63,27 @@ def train_in_parallel(config: TrainConfig, directory: AnyPath, workers: Workers)
     finished = (directory / "training.json").exists()
     scaling = None if finished else _scaling(config, workers)
     claim(config, directory)
+    refuse_node_local(directory)
     return _train(config, directory, workers, scaling) if scaling else iter(TrainResult.load(directory).history)
 
 
 def _scaling(config: TrainConfig, workers: Workers) -> ray.train.ScalingConfig:
-    """What Ray Train starts on the cluster as it is now; asked for more, it would wait for ever."""
-    there = ray.cluster_resources()
-    use_gpu = there.get("GPU", 0) > 0 and config.device != "cpu"
-    if config.device == "cuda" and not use_gpu:
-        raise UserError("device 'cuda' was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
-    each = {"CPU": workers.cpus, **({"GPU": workers.gpus} if use_gpu else {})}
-    for name, amount in each.items():
-        if workers.count * amount > there.get(name, 0):
-            raise UserError(
-                f"{workers.count} workers ask for {workers.count * amount} {name}s, the cluster has {there.get(name, 0):g}"
-            )
-    return ray.train.ScalingConfig(num_workers=workers.count, use_gpu=use_gpu, resources_per_worker=each)
+    """What Ray Train starts on the cluster as it is now or may grow to be; asked for more, it would wait for ever."""
+    options = task_options(config.device, TaskResources(workers.cpus, workers.gpus))
+    places = sum(places_on(node, options) for node in nodes_there())
+    if workers.count > places and not nodes_to_come():
+        each = f"{options['num_cpus']:g} CPUs and {options['num_gpus']:g} GPUs"
+        raise UserError(f"{workers.count} workers ask for {each} each, and the nodes of the cluster have room for {places} of them")
+    use_gpu = options["num_gpus"] > 0
+    each_worker = {"CPU": options["num_cpus"], **({"GPU": options["num_gpus"]} if use_gpu else {})}
+    return ray.train.ScalingConfig(num_workers=workers.count, use_gpu=use_gpu, resources_per_worker=each_worker)
 
 
 def _train(config: TrainConfig, directory: AnyPath, workers: Workers, scaling: ray.train.ScalingConfig) -> Iterator[EpochMetrics]:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths stay what they are here
     actor: Any = _Progress  # the decorator's type has no remote()
-    progress = actor.remote()
+    here = NodeAffinitySchedulingStrategy(this_node(), soft=False)
+    progress = actor.options(scheduling_strategy=here).remote()
     filesystem, path = (None, str(directory)) if isinstance(directory, Path) else fs.FileSystem.from_uri(str(directory))
     trainer = TorchTrainer(
         _work,
@@ -97,8 +100,11 @@ def _train(config: TrainConfig, directory: AnyPath, workers: Workers, scaling: r
         fitting = pool.submit(trainer.fit)
         try:
             yield from _follow(progress, fitting)
+        except ray.exceptions.RayError as error:
+            raise UserError(f"training in parallel lost a Ray process: {str(error).strip().splitlines()[0]}") from error
         finally:
-            ray.get(progress.stop.remote())
+            with suppress(ray.exceptions.RayError):
+                ray.get(progress.stop.remote())
     failure = fitting.exception()
     if reason := ray.get(progress.failure.remote()):
         raise UserError(reason) from failure

@@ -19,9 +19,9 @@ from zcpt_ray.proxies import PROXIES, Proxy
 from zcpt_ray.records import Progress, Proposal
 from zcpt_ray.spaces import find_space
 
-SLEEP = 0.2
-"""Seconds that a score of `SLEEPING` takes, and no CPU: so many workers can be simulated on few cores."""
-PROPOSALS_EACH = 8
+SLEEP = 1.0
+"""Seconds that a score of `SLEEPING` takes with hardly any CPU: as so many workers are simulated on few cores, it must be long."""
+PROPOSALS_EACH = 4
 START_UP_SECONDS = 1
 
 
@@ -63,14 +63,21 @@ def _start_up() -> int:
     return os.getpid()
 
 
-def simulate(workers: int) -> dict[str, float]:
-    """Seconds of a search whose proxy sleeps, eight proposals a worker; `reference` is what its scores sleep, shared by all."""
-    config = SearchConfig(
-        space="toy-chain-3", proxy=SLEEPING.name, num_proposals=PROPOSALS_EACH * workers, num_validations=40, batch_size=2
-    )
-    with local_workers(workers):
-        seconds, last = timed_search(config)
-    return _row(seconds, SLEEP * (last.scores + last.validations_done) / workers)
+def simulate(workers: tuple[int, ...]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Seconds of searches whose proxy sleeps, four proposals a worker.
+
+    `reference` is what one worker, which must come first, takes for as many scores, shared by all.
+    """
+    per_score = 0.0
+    for count in workers:
+        config = SearchConfig(
+            space="toy-chain-3", proxy=SLEEPING.name, num_proposals=PROPOSALS_EACH * count, num_validations=10, batch_size=2
+        )
+        with local_workers(count):
+            seconds, last = timed_search(config)
+        scores = last.scores + last.validations_done
+        per_score = per_score or seconds / scores
+        yield count, _row(seconds, per_score * scores / count)
 
 
 def share(config: SearchConfig, workers: tuple[int, ...]) -> Iterator[tuple[int, dict[str, float]]]:

@@ -178,15 +178,19 @@ class Trainer:
         """Run the network without memory.
 
         Raises:
-            UserError: it does not take images of this size.
+            UserError: it does not take images of this size, or cannot be trained in this precision on this device.
         """
         shape = Sizes.of(self.images).image_shape
         try:
             with torch.device("meta"):
-                self.plan.build(self.images.num_classes)(torch.empty(2, *shape))
+                net = self.plan.build(self.images.num_classes)
+                net(torch.empty(2, *shape))
         except (RuntimeError, ValueError) as error:
             size, place = "x".join(map(str, shape)), f"space {self.plan.config.space!r} by recipe {self.recipe.name!r}"
             raise UserError(f"the network of {place} does not take images of {size}: {str(error).splitlines()[0]}") from error
+        dilated = any(isinstance(module, nn.Conv2d) and module.dilation != (1, 1) for module in net.modules())
+        if dilated and (self.device, self.precision) == ("cpu", torch.bfloat16):  # torch 2.13 gives noise as their gradients
+            raise UserError("dilated convolutions have no bfloat16 gradients on a CPU; use --precision float32")
 
     def _train_epoch(self, epoch: int) -> tuple[float, float]:
         """Mean loss of the main head, and top-1 error [%]."""

@@ -11,6 +11,7 @@ from zcpt_ray.ablation import cell_label
 from zcpt_ray.configs import TrainConfig, run_id
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, whole_file
+from zcpt_ray.found_runs import TUNE_TRIAL
 from zcpt_ray.ranking import read_archs
 from zcpt_ray.records import SearchResult
 from zcpt_ray.spaces import find_space
@@ -55,6 +56,8 @@ def found_by(places: Sequence[AnyPath]) -> dict[str, SearchResult]:
 
 
 def _run_folders(place: AnyPath) -> Iterator[AnyPath]:
+    if (place / TUNE_TRIAL).exists():
+        return
     if (place / "result.json").exists():
         yield place
     elif place.is_dir():
@@ -79,6 +82,8 @@ def trainings(
     chosen += [Training(name, replace(base, arch=space.encode(space.decode(text)))) for name, text in archs.items()]
     if not chosen or not seeds:
         raise UserError("nothing to train: give --searches FOLDER..., --arch TEXT or --genotypes FILE, and at least one of --seeds")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds has a value twice: {', '.join(map(str, seeds))}")
     grid = [replace(training, config=replace(training.config, seed=seed)) for training in chosen for seed in seeds]
     for training in grid:
         resolve(training.config)

@@ -44,11 +44,17 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 def _training_cost(trainings: Sequence[TrainResult]) -> dict[str, str]:
-    """Of one training on average: on a GPU in GPU-days, otherwise in hours of the clock."""
-    hours = np.mean([training.seconds for training in trainings]) / 3600
-    if any(training.device.startswith("cpu") for training in trainings):
-        return {"training [h]": f"{hours:.3g}"}
-    return {"training [GPU-days]": f"{hours / 24:.3g}"}
+    """Of one training on average: on GPUs in days of all of them, otherwise in hours of the clock."""
+    if any("cpu" in training.device for training in trainings):
+        return {"training [h]": f"{np.mean([training.seconds for training in trainings]) / 3600:.3g}"}
+    days = [training.seconds * _num_devices(training.device) / 86400 for training in trainings]
+    return {"training [GPU-days]": f"{np.mean(days):.3g}"}
+
+
+def _num_devices(device: str) -> int:
+    """`8 x NVIDIA H100` are 8."""
+    count, times, _ = device.partition(" x ")
+    return int(count) if times and count.isdecimal() else 1
 
 
 def _in_benchmark(found_by: Sequence[SearchResult], dataset: str) -> dict[str, str]:
@@ -59,9 +65,9 @@ def _in_benchmark(found_by: Sequence[SearchResult], dataset: str) -> dict[str, s
 
 def _beside(name: str, trainings: Sequence[TrainResult], found_by: Sequence[SearchResult]) -> dict[str, str]:
     """The paper's row: of the search that found these, if that is Zero-Cost-PT; of a genotype that its authors published."""
-    if name in DARTS_ERRORS:
-        return {"paper [%]": f"{DARTS_ERRORS[name]:.2f}"}
     space, dataset = trainings[0].config.space, trainings[0].config.dataset
+    if name in DARTS_ERRORS and (space, dataset) == ("darts", "cifar10"):
+        return {"paper [%]": f"{DARTS_ERRORS[name]:.2f}"}
     settings = {(c.scoring, c.method, c.proxy, c.order) for c in (search.config for search in found_by)}
     if len(settings) != 1 or (setting := settings.pop())[:2] != ("zc-pt", "discretize"):
         return {}

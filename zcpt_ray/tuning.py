@@ -23,6 +23,8 @@ from zcpt_ray.grids import GridOutcome, GridProgress, Metrics, Trial, Work, requ
 from zcpt_ray.registry import lookup
 
 MAX_FAILURES = 3
+MARK = ".zcpt_ray"
+"""A file in the grid's folder: a node where it is missing, be it one that came later, has a folder of its own there."""
 REPORT_SECONDS = 1.0
 
 
@@ -77,11 +79,15 @@ def run_grid(
     watch = _Watch(len(trials), report)
     callbacks = [watch, *(_tracker(name, options.experiment) for name in options.trackers)]
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # what a trial reports as it fails has no error rate
+    (out / MARK).write_text("")
     payloads = ray.put({trial.name: trial.payload for trial in trials})
 
     def trainable(config: dict[str, Any]) -> None:
         torch.set_num_threads(int(asked["num_cpus"]))
         try:
+            if not (out.absolute() / MARK).exists():
+                raise UserError(f"node {ray.util.get_node_ip_address()} does not see {out}; give a shared folder or a URI as --out")
             work(ray.get(payloads)[config["trial"]["name"]], out.absolute(), tune.report)
         except UserError as error:
             tune.report({"failure": str(error), "share": 1.0})
