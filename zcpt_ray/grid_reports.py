@@ -10,7 +10,7 @@ from zcpt_ray import plots
 from zcpt_ray.ablation import cell_directory
 from zcpt_ray.ablation_results import ablation_table, cell_name, cells, proposals_validations_table, search_errors, varied_fields
 from zcpt_ray.cli import Report
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig, TrainConfig, run_id
 from zcpt_ray.published import FIGURE_4, TABLE_4
 from zcpt_ray.records import SearchResult
 from zcpt_ray.results import write_table
@@ -51,7 +51,8 @@ def report_trainings(grid: Sequence[Training], report: Report) -> None:
     if not groups:
         return
     searches = list({id(t.search): t.search for t in grid if t.search}.values())
-    together = {"all": [result for results in groups.values() for result in results]} if len(groups) > 1 else {}
+    each = {run_id(result.config): result for results in groups.values() for result in results}  # searches may agree
+    together = {"all": list(each.values())} if len(groups) > 1 else {}
     title = "Test error [%] after the last epoch, mean ± standard deviation over search and training seeds"
     report.table(training_table({**groups, **together}, searches), "trainings", title)
     errors: dict[str, dict[Hashable, float]] = {name: {r.config.seed: r.error for r in results} for name, results in groups.items()}

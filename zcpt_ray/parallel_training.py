@@ -63,7 +63,8 @@ def train_in_parallel(config: TrainConfig, directory: AnyPath, workers: Workers)
     finished = (directory / "training.json").exists()
     scaling = None if finished else _scaling(config, workers)
     claim(config, directory)
-    refuse_node_local(directory)
+    if scaling:
+        refuse_node_local(directory)
     return _train(config, directory, workers, scaling) if scaling else iter(TrainResult.load(directory).history)
 
 

@@ -117,6 +117,8 @@ def _outcome(found: Any) -> GridOutcome:
     failures: dict[str, str] = {}
     stopped = []
     for result in found:
+        if result.config is None:  # Tune ends quietly when it is interrupted, with trials that never ran
+            raise KeyboardInterrupt
         name = result.config["trial"]["name"]
         reported = metrics[name] = result.metrics or {}
         if result.error:
