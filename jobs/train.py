@@ -55,7 +55,7 @@ def main(options: Options) -> None:
     grid = trainings(config, seeds, searches, archs)
     trials = {t.name: Trial(t.name, t.config, {"arch": t.arch_name, "seed": t.config.seed}) for t in grid}
     console.print(
-        f"{len(trials)} trainings on {config.dataset} by recipe {config.recipe} -> {out}", soft_wrap=True, highlight=False
+        f"{len(trials)} trainings on {config.dataset}, recipe {config.recipe} -> {out}", soft_wrap=True, highlight=False
     )
     epochs = resolve(grid[0].config).recipe.epochs if options.early_stopping else 0
     require_storage(out)
