@@ -54,9 +54,7 @@ def main(options: Options) -> None:
         archs = archs if archs or searches else random_archs(SearchConfig(space=config.space), 2)
     grid = trainings(config, seeds, searches, archs)
     trials = {t.name: Trial(t.name, t.config, {"arch": t.arch_name, "seed": t.config.seed}) for t in grid}
-    console.print(
-        f"{len(trials)} trainings on {config.dataset}, recipe {config.recipe} -> {out}", soft_wrap=True, highlight=False
-    )
+    console.print(f"{len(trials)} trainings on {config.dataset}, recipe {config.recipe} -> {out}", soft_wrap=True, highlight=False)
     epochs = resolve(grid[0].config).recipe.epochs if options.early_stopping else 0
     require_storage(out)
     write_grid(grid, out)

@@ -21,7 +21,6 @@ from zcpt_ray.spaces import find_space
 
 SLEEP = 1.0
 """Seconds that a score of `SLEEPING` takes with hardly any CPU: as so many workers are simulated on few cores, it must be long."""
-PROPOSALS_EACH = 4
 START_UP_SECONDS = 1
 
 
@@ -63,15 +62,19 @@ def _start_up() -> int:
     return os.getpid()
 
 
-def simulate(workers: tuple[int, ...]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Seconds of searches whose proxy sleeps, four proposals a worker.
+def simulate(workers: tuple[int, ...], proposals_each: int = 4, validations: int = 10) -> Iterator[tuple[int, dict[str, float]]]:
+    """Seconds of searches whose proxy sleeps, so many proposals a worker.
 
     `reference` is what one worker, which must come first, takes for as many scores, shared by all.
     """
     per_score = 0.0
     for count in workers:
         config = SearchConfig(
-            space="toy-chain-3", proxy=SLEEPING.name, num_proposals=PROPOSALS_EACH * count, num_validations=10, batch_size=2
+            space="toy-chain-3",
+            proxy=SLEEPING.name,
+            num_proposals=proposals_each * count,
+            num_validations=validations,
+            batch_size=2,
         )
         with local_workers(count):
             seconds, last = timed_search(config)
