@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -48,13 +49,22 @@ def grid(base: SearchConfig, preset: str, axes: Mapping[str, Sequence[Any]]) -> 
     usual = {field: values for field, values in lookup(PRESETS, preset, "preset").items() if _is_default(base, field)}
     values = {"seed": SEEDS, **usual, **{field: wanted for field, wanted in axes.items() if wanted}}
     for field, wanted in values.items():
-        if len(set(wanted)) < len(wanted):
-            raise UserError(f"{field} has a value twice: {', '.join(map(str, wanted))}")
+        require_distinct(field, wanted)
     fields = [field for field in AXES if field in values]
     cells = [replace(base, **dict(zip(fields, cell, strict=True))) for cell in product(*(values[field] for field in fields))]
     for cell in cells:
         resolve(cell)
     return cells
+
+
+def require_distinct(name: str, values: Sequence[Any]) -> None:
+    """Have each value once.
+
+    Raises:
+        UserError: one is there twice.
+    """
+    if len(set(values)) < len(values):
+        raise UserError(f"{name} has a value twice: {', '.join(map(str, values))}")
 
 
 def _is_default(config: SearchConfig, field: str) -> bool:
@@ -91,24 +101,36 @@ def search_cells(
     Raises:
         UserError: what a search raises.
     """
-    (name,) = shared_runs(cells)
+    data = data or _data_unless_finished(cells, out)
     for cell in cells:
-        directory = cell_directory(out, cell)
-        if (directory / "result.json").exists():
-            yield SearchResult.load(directory)
-            continue
-        data = data or load_data(cell)
-        store = RunStore(cell, out / "searches" / name)
-        result = with_benchmark(run_search_locally(cell, store, lambda progress: report(cell, progress), data))  # noqa: B023
-        result.save(directory)
-        yield result
+        yield _search_cell(cell, out, report, data)
+
+
+def _data_unless_finished(cells: Sequence[SearchConfig], out: AnyPath) -> SearchData | None:
+    """What all cells search on, if one is left to search."""
+    return load_data(cells[0]) if any(not _is_finished(cell, out) for cell in cells) else None
+
+
+def _is_finished(cell: SearchConfig, out: AnyPath) -> bool:
+    return (cell_directory(out, cell) / "result.json").exists()
+
+
+def _search_cell(cell: SearchConfig, out: AnyPath, report: Searched, data: SearchData | None) -> SearchResult:
+    directory = cell_directory(out, cell)
+    if _is_finished(cell, out):
+        return SearchResult.load(directory)
+    (name,) = shared_runs((cell,))
+    store = RunStore(cell, out / "searches" / name)
+    result = with_benchmark(run_search_locally(cell, store, partial(report, cell), data))
+    result.save(directory)
+    return result
 
 
 def search_and_report(cells: Sequence[SearchConfig], out: AnyPath, emit: Callable[[dict[str, Any]], object]) -> None:
     """`search_cells` as the work of a trial: `emit` gets a row as each is finished, and now and then how far all are.
 
     Raises:
-        UserError: some cells failed, each for the reason that is given; the others are finished.
+        UserError: the data cannot be read; or some cells failed, each for the reason that is given, and the others are finished.
     """
     known = [max((other.num_proposals for other in cells[:i]), default=0) for i in range(len(cells))]
     work = [1 + max(0, cell.num_proposals - before) for cell, before in zip(cells, known, strict=True)]
@@ -123,15 +145,12 @@ def search_and_report(cells: Sequence[SearchConfig], out: AnyPath, emit: Callabl
             index = cells.index(cell)
             emit({"share": (sum(work[:index]) + part * work[index]) / sum(work), "scores": progress.scores})
 
-    data: SearchData | None = None
-    failures = []
+    data, failures = _data_unless_finished(cells, out), []
     for index, cell in enumerate(cells):
         try:
-            if data is None and not (cell_directory(out, cell) / "result.json").exists():
-                data = load_data(cell)
-            (result,) = search_cells((cell,), out, report, data)
+            result = _search_cell(cell, out, report, data)
         except UserError as error:
-            failures.append(f"{cell_label(cell, cells)}: {error}")
+            failures.append(f"{cell_label(cell, cells)}: {error}" if len(cells) > 1 else str(error))
             continue
         row: dict[str, Any] = {"proposals": result.config.num_proposals, "validations": result.config.num_validations}
         row |= {"distinct": len(result.candidates), "scores": result.num_evaluations, "best_score": result.best.score}

@@ -60,7 +60,7 @@ def find_runs(places: Sequence[AnyPath]) -> FoundRuns:
     for place in places:
         empty, noted = True, len(runs.problems)
         for directory, names, grid in _walk(place, None, runs.problems):
-            ours = names & {SEARCH, TRAINING} if TUNE_TRIAL not in names else names & {TRAINING}
+            ours = _ours(names)
             empty = empty and not ours
             if ours and str(directory.absolute()) not in seen:
                 seen.add(str(directory.absolute()))
@@ -73,6 +73,25 @@ def find_runs(places: Sequence[AnyPath]) -> FoundRuns:
     if not runs.searches and not runs.trainings:
         raise UserError("; ".join(runs.problems))
     return runs
+
+
+def search_directories(place: AnyPath) -> Iterator[AnyPath]:
+    """The directories of finished searches, `place` or below.
+
+    Raises:
+        UserError: a folder that is there cannot be read.
+    """
+    problems: list[str] = []
+    for directory, names, _ in _walk(place, None, problems):
+        if SEARCH in _ours(names):
+            yield directory
+    if problems and place.exists():
+        raise UserError("; ".join(problems))
+
+
+def _ours(names: set[str]) -> set[str]:
+    """What of a directory's files are results, and not Ray Tune's."""
+    return names & {SEARCH, TRAINING} if TUNE_TRIAL not in names else names & {TRAINING}
 
 
 def _add(runs: FoundRuns, directory: AnyPath, ours: set[str], grid: _Grid | None) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zcpt_ray.ablation import cell_label
+from zcpt_ray.ablation import cell_label, require_distinct
 from zcpt_ray.configs import TrainConfig, run_id
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, whole_file
-from zcpt_ray.found_runs import TUNE_TRIAL
+from zcpt_ray.found_runs import search_directories
 from zcpt_ray.ranking import read_archs
 from zcpt_ray.records import SearchResult
 from zcpt_ray.spaces import find_space
@@ -42,7 +42,7 @@ def found_by(places: Sequence[AnyPath]) -> dict[str, SearchResult]:
     Raises:
         UserError: there is none, or one is damaged.
     """
-    found = [SearchResult.load(folder) for place in places for folder in _run_folders(place)]
+    found = [SearchResult.load(folder) for place in places for folder in search_directories(place)]
     if not found:
         raise UserError(f"no result.json in or below {', '.join(map(str, places))}; give folders of finished searches")
     configs = [result.config for result in found]
@@ -53,17 +53,6 @@ def found_by(places: Sequence[AnyPath]) -> dict[str, SearchResult]:
             label += "'"  # the same search in two folders
         named[label] = result
     return named
-
-
-def _run_folders(place: AnyPath) -> Iterator[AnyPath]:
-    if (place / TUNE_TRIAL).exists():
-        return
-    if (place / "result.json").exists():
-        yield place
-    elif place.is_dir():
-        entries: list[AnyPath] = sorted(place.iterdir(), key=str)
-        for entry in entries:
-            yield from _run_folders(entry)
 
 
 def trainings(
@@ -82,8 +71,7 @@ def trainings(
     chosen += [Training(name, replace(base, arch=space.encode(space.decode(text)))) for name, text in archs.items()]
     if not chosen or not seeds:
         raise UserError("nothing to train: give --searches FOLDER..., --arch TEXT or --genotypes FILE, and at least one of --seeds")
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds has a value twice: {', '.join(map(str, seeds))}")
+    require_distinct("--seeds", seeds)
     grid = [replace(training, config=replace(training.config, seed=seed)) for training in chosen for seed in seeds]
     for training in grid:
         resolve(training.config)
