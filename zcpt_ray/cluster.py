@@ -4,7 +4,8 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +104,19 @@ def describe(options: dict[str, float]) -> str:
     grows = ", and more on nodes that the autoscaler starts" if nodes_to_come() else ""
     nodes = f"{len(there)} node{'s' * (len(there) > 1)}"
     return f"Ray: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places} tasks at a time, {each} each{grows}"
+
+
+@contextmanager
+def plain_errors(kept: str = "") -> Iterator[None]:
+    """What a task raised for the user to read, as itself; a process that died too often, in one line."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(f"a Ray process died too often: {str(error).strip().splitlines()[0]}{kept}") from error
 
 
 def this_node() -> str:

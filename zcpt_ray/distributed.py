@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -18,10 +17,9 @@ from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
-from zcpt_ray.cluster import TaskResources, nodes_without, task_options, this_node
+from zcpt_ray.cluster import TaskResources, nodes_without, plain_errors, task_options, this_node
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.costs import Sizes
-from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, any_path
 from zcpt_ray.records import Progress, Proposal, RunStore, SearchResult, Validation
 from zcpt_ray.score_tables import Spread
@@ -144,7 +142,7 @@ def spread_over(options: dict[str, float]) -> Spread:
     def spread(function: Callable[[Any, Any], Any], shared: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         reference, left = ray.put(shared), list(reversed(items))
         running: dict[Any, Any] = {}
-        with _plain_errors():
+        with plain_errors():
             while left or running:
                 while left and len(running) < IN_FLIGHT:
                     item = left.pop()
@@ -153,19 +151,6 @@ def spread_over(options: dict[str, float]) -> Spread:
                 yield running.pop(done), ray.get(done)
 
     return spread
-
-
-@contextmanager
-def _plain_errors(kept: str = "") -> Iterator[None]:
-    """What a task raised for the user to read, as itself; a process that died too often, in one line."""
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise UserError(f"a Ray process died too often: {str(error).strip().splitlines()[0]}{kept}") from error
 
 
 def run_search(
@@ -193,7 +178,7 @@ def run_search(
     left: list[int] = []
     waiting: list[Any] = []
     adding: list[Any] = []
-    with _plain_errors(f"; what is finished is kept in {directory}"):
+    with plain_errors(f"; what is finished is kept in {directory}"):
         try:
             while True:
                 if not left and not waiting and not adding:  # at first, and again should the pool have lost any

@@ -21,7 +21,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray.autoscaling import nodes_to_come
-from zcpt_ray.cluster import TaskResources, nodes_there, places_on, refuse_node_local, task_options, this_node
+from zcpt_ray.cluster import TaskResources, nodes_there, places_on, plain_errors, refuse_node_local, task_options, this_node
 from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, any_path
@@ -60,12 +60,13 @@ def train_in_parallel(config: TrainConfig, directory: AnyPath, workers: Workers)
     if plan.recipe.batch_size % workers.count:
         raise UserError(f"a batch of {plan.recipe.batch_size} cannot be divided among {workers.count} workers")
     directory = directory.absolute()
-    finished = (directory / "training.json").exists()
-    scaling = None if finished else _scaling(config, workers)
+    if (directory / "training.json").exists():
+        claim(config, directory)
+        return iter(TrainResult.load(directory).history)
+    scaling = _scaling(config, workers)
     claim(config, directory)
-    if scaling:
-        refuse_node_local(directory)
-    return _train(config, directory, workers, scaling) if scaling else iter(TrainResult.load(directory).history)
+    refuse_node_local(directory)
+    return _train(config, directory, workers, scaling)
 
 
 def _scaling(config: TrainConfig, workers: Workers) -> ray.train.ScalingConfig:
@@ -97,12 +98,10 @@ def _train(config: TrainConfig, directory: AnyPath, workers: Workers, scaling: r
             failure_config=ray.train.FailureConfig(max_failures=workers.max_failures),
         ),
     )
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, plain_errors(f"; what is finished is kept in {directory}"):
         fitting = pool.submit(trainer.fit)
         try:
             yield from _follow(progress, fitting)
-        except ray.exceptions.RayError as error:
-            raise UserError(f"training in parallel lost a Ray process: {str(error).strip().splitlines()[0]}") from error
         finally:
             with suppress(ray.exceptions.RayError):
                 ray.get(progress.stop.remote())
