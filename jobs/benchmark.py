@@ -343,13 +343,13 @@ def training_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
 
 def scaling_rows(options: Options) -> Iterator[tuple[str, dict[str, float]]]:
     """A search with more and more workers, beside one worker's time divided by their number; start-up of the workers left out."""
-    from zcpt_ray.scaling import pool_rate, share, simulate  # Ray, which a machine that times the engine may lack
+    from zcpt_ray.scaling import pool_rate, sleeping_searches, time_searches  # Ray, which a machine that times the engine may lack
 
     numbers, batch_size = ((2, 2), 4) if options.smoke else ((8, 10), 32)
     config = SearchConfig(dataset=options.dataset, num_proposals=numbers[0], num_validations=numbers[1], batch_size=batch_size)
-    for workers, seconds in share(replace(config, device="cpu"), (1, 2)):
+    for workers, seconds in time_searches(dict.fromkeys((1, 2), replace(config, device="cpu"))):
         yield f"search on NAS-Bench-201, N = {numbers[0]}, V = {numbers[1]}, batch {batch_size}: {workers} workers", seconds
-    for workers, seconds in simulate((2,), 1, 1) if options.smoke else simulate((1, 4, 16, 64)):
+    for workers, seconds in time_searches(sleeping_searches((1,), 1, 1) if options.smoke else sleeping_searches((1, 4, 16, 64))):
         yield f"search with a proxy that sleeps, {workers} workers", seconds
     rate = pool_rate(100 if options.smoke else 5000)
     yield f"a candidate that the pool takes in ({rate:.0f} a second)", {"ours": 1 / rate}

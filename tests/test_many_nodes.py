@@ -40,6 +40,7 @@ SEARCH = Path(__file__).parent.parent / "jobs" / "search.py"
 CONFIG = SearchConfig(space="toy-chain-3", num_proposals=6, num_validations=40, batch_size=64)
 LONGER = dataclasses.replace(CONFIG, num_proposals=30, num_validations=100)
 """Long enough for something to happen meanwhile, on a fast machine too."""
+TOLD_SOON = {"metrics_report_interval_ms": 500}
 
 
 @ray.remote(num_cpus=0)
@@ -53,9 +54,6 @@ def wait_until_seen(node: Any) -> None:
     while ray.get(here.options(scheduling_strategy=there).remote()) != node.node_id:
         assert time.monotonic() < until
         time.sleep(0.1)
-
-
-TOLD_SOON = {"metrics_report_interval_ms": 500}
 
 
 class Nodes:

@@ -4,8 +4,9 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,13 +40,11 @@ def add_sleeping() -> None:
 
 
 @contextmanager
-def local_workers(count: int, set_up: Callable[[], None] = add_sleeping) -> Iterator[None]:
-    """Inside, a Ray of its own on this machine with `count` workers of one CPU each, all of them started."""
-    set_up()
-    environment = {"worker_process_setup_hook": set_up}
-    ray.init(
-        "local", num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment
-    )
+def local_workers(count: int) -> Iterator[None]:
+    """Inside, a Ray of its own on this machine with `count` workers of one CPU each, all started; they know `SLEEPING`."""
+    add_sleeping()
+    hook = {"worker_process_setup_hook": add_sleeping}
+    ray.init("local", num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=hook)
     try:
         while len(set(ray.get([_start_up.remote() for _ in range(count)]))) < count:
             pass
@@ -62,39 +61,25 @@ def _start_up() -> int:
     return os.getpid()
 
 
-def simulate(workers: tuple[int, ...], proposals_each: int = 4, validations: int = 10) -> Iterator[tuple[int, dict[str, float]]]:
-    """Seconds of searches whose proxy sleeps, so many proposals a worker.
+def sleeping_searches(workers: Sequence[int], proposals_each: int = 4, validations: int = 10) -> dict[int, SearchConfig]:
+    """By number of workers, a search whose proxy sleeps, with so many proposals a worker."""
+    base = SearchConfig(space="toy-chain-3", proxy=SLEEPING.name, num_validations=validations, batch_size=2)
+    return {count: replace(base, num_proposals=proposals_each * count) for count in workers}
+
+
+def time_searches(searches: Mapping[int, SearchConfig]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Seconds of searches, each with its number of workers.
 
     `reference` is what one worker, which must come first, takes for as many scores, shared by all.
     """
     per_score = 0.0
-    for count in workers:
-        config = SearchConfig(
-            space="toy-chain-3",
-            proxy=SLEEPING.name,
-            num_proposals=proposals_each * count,
-            num_validations=validations,
-            batch_size=2,
-        )
-        with local_workers(count):
+    for workers, config in searches.items():
+        with local_workers(workers):
             seconds, last = timed_search(config)
         scores = last.scores + last.validations_done
         per_score = per_score or seconds / scores
-        yield count, _row(seconds, per_score * scores / count)
-
-
-def share(config: SearchConfig, workers: tuple[int, ...]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Seconds of the same search with so many workers; `reference` is that of one, which must come first, shared by all."""
-    alone = 0.0
-    for count in workers:
-        with local_workers(count):
-            seconds, _ = timed_search(config)
-        alone = alone or seconds
-        yield count, _row(seconds, alone / count)
-
-
-def _row(seconds: float, ideal: float) -> dict[str, float]:
-    return {"ours": seconds, "reference": ideal, "ratio": ideal / seconds}
+        ideal = per_score * scores / workers
+        yield workers, {"ours": seconds, "reference": ideal, "ratio": ideal / seconds}
 
 
 def timed_search(config: SearchConfig) -> tuple[float, Progress]:
