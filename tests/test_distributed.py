@@ -33,7 +33,7 @@ SLOW = SearchConfig(num_proposals=3, num_validations=40, batch_size=32)
 
 
 def without_times(result: SearchResult) -> SearchResult:
-    return dataclasses.replace(result, seconds={})
+    return dataclasses.replace(result, seconds={}, resources={})
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -126,14 +127,36 @@ def assert_local(result: SearchResult, tmp_path: Path) -> None:
     written = []
     for name, found in (("there", result), ("here", locally(result.config))):
         (tmp_path / name).mkdir()
-        dataclasses.replace(found, seconds={}).save(tmp_path / name)
+        dataclasses.replace(found, seconds={}, resources={}).save(tmp_path / name)
         written.append((tmp_path / name / "result.json").read_bytes())
     assert written[0] == written[1]
 
 
+def test_tasks_share_a_gpu(tmp_path: Path) -> None:
+    """Ray is told of a GPU; torch finds none and computes on the CPU. Places, shares and what is noted are as they would be."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1})
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        assert "2 tasks at a time, 1 CPU and 0.5 GPU each" in describe(task_options("auto", TaskResources(gpus=0.5)))
+        free: list[float] = []
+        result = run_search(
+            LONGER,
+            tmp_path / "run",
+            TaskResources(gpus=0.25),
+            lambda _: free.append(ray.available_resources().get("GPU", 0.0)),
+        )
+        assert min(free) == 0
+        assert result.resources == {"CPU": 1.0, "GPU": 0.25}
+        assert_local(result, tmp_path)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
 @pytest.mark.parametrize("nodes", [4], indirect=True)
 def test_four_nodes_give_the_result_of_one(nodes: Nodes, tmp_path: Path) -> None:
-    assert describe(task_options("auto", TaskResources())) == ("Ray: 4 nodes with 4 CPUs and 0 GPUs; 4 tasks at a time, 1 CPU each")
+    told = describe(task_options("auto", TaskResources()))
+    assert re.fullmatch(r"Ray at [\d.]+:\d+: 4 nodes with 4 CPUs and 0 GPUs; 4 tasks at a time, 1 CPU each", told)
     assert_local(run_search(CONFIG, tmp_path / "run"), tmp_path)
 
 

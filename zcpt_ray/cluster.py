@@ -95,15 +95,20 @@ def places_on(node: NodeKind, options: Mapping[str, float]) -> int:
     return min(by_cpu, int(node.gpus / gpus + 1e-6)) if gpus else by_cpu
 
 
+def places(options: Mapping[str, float]) -> int:
+    """How many tasks the cluster, as it is now, runs at a time."""
+    return sum(places_on(node, options) for node in nodes_there())
+
+
 def describe(options: dict[str, float]) -> str:
-    """One line: what the cluster has, and how many tasks with these options it runs at a time."""
+    """One line: where the cluster is, what it has, and how many tasks with these options it runs at a time."""
     there = nodes_there()
     cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
-    places = sum(places_on(node, options) for node in there)
     each = f"{options['num_cpus']:g} CPU" + (f" and {options['num_gpus']:g} GPU" if options["num_gpus"] else "")
     grows = ", and more on nodes that the autoscaler starts" if nodes_to_come() else ""
     nodes = f"{len(there)} node{'s' * (len(there) > 1)}"
-    return f"Ray: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places} tasks at a time, {each} each{grows}"
+    address = ray.get_runtime_context().gcs_address
+    return f"Ray at {address}: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places(options)} tasks at a time, {each} each{grows}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
-from zcpt_ray.cluster import TaskResources, nodes_without, plain_errors, task_options, this_node
+from zcpt_ray.cluster import TaskResources, nodes_without, places, plain_errors, task_options, this_node
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.costs import Sizes
 from zcpt_ray.files import AnyPath, any_path
@@ -64,6 +64,7 @@ class CandidatePool:
         self.store = RunStore(config, any_path(directory))
         self.options = options
         self.data: Any = None
+        self.places = 0
         self.waiting: list[tuple[str, range]] = []
         self.running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.scores: dict[int, int] = {}
@@ -88,15 +89,16 @@ class CandidatePool:
         """Hear how many scores a proposal under way has taken; lost if this process dies, as it is only shown."""
         self.scores[index] = scores
 
-    async def advance(self, data: list[Any]) -> Progress:
+    async def advance(self, data: list[Any], places: int) -> Progress:
         """Keep validation going (after a restart: all that is not stored), and say how far we are.
 
-        `data` is a list that holds the reference to the images, so that Ray passes on the reference.
+        `data` is a list that holds the reference to the images, so that Ray passes on the reference; `places` says how many tasks
+        the cluster runs at a time.
 
         Raises:
             Exception: what a validation task raised.
         """
-        self.data = data[0]
+        self.data, self.places = data[0], places
         for task in self.running.values():
             if task.done():  # only one that failed is still here
                 task.result()
@@ -105,11 +107,17 @@ class CandidatePool:
 
     async def result(self, sizes: Sizes, wall: float) -> SearchResult:
         """The ranked candidates, once all is done; `wall` is the driver's time in seconds."""
-        return search.select(self.store, sizes, wall)
+        resources = {"CPU": float(self.options["num_cpus"]), "GPU": float(self.options.get("num_gpus", 0))}
+        return search.select(self.store, sizes, wall, resources)
 
     def _start_validation(self) -> None:
-        """Submit what is missing and not under way, as far as `IN_FLIGHT` allows."""
-        while self.data is not None and len(self.running) < IN_FLIGHT:
+        """Submit what is missing and not under way, as far as there is room.
+
+        That is what proposals leave: as each may bring a candidate that is validated after it, none should have to wait.
+        """
+        proposals = len(self.store.missing_proposals())
+        room = min(IN_FLIGHT, max(0, self.places - proposals)) if proposals else IN_FLIGHT
+        while self.data is not None and len(self.running) < room:
             if not self.waiting:  # looking through all that is known takes milliseconds
                 missing = [(arch, part) for arch, part in self.store.missing_slices() if (arch, part.start) not in self.running]
                 self.waiting = missing[::-1]
@@ -192,7 +200,7 @@ def run_search(
                     time.sleep(POLL_SECONDS)
                 added, adding = ray.wait(adding, num_returns=len(adding), timeout=0) if adding else ([], [])
                 ray.get(added)
-                progress = ray.get(pool.advance.remote([data]))
+                progress = ray.get(pool.advance.remote([data], places(options)))
                 report(progress)
                 if progress.proposals_done == config.num_proposals and progress.validations_done == progress.validations_total:
                     result: SearchResult = ray.get(pool.result.remote(sizes, time.perf_counter() - started))

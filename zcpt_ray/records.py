@@ -80,7 +80,7 @@ class SearchResult:
 
     `benchmark` is what a tabular benchmark knows of the best architecture: empty if that is not in it, None without a table.
     `num_known` is how many of the candidates are in it. `costs`: parameters and multiply-adds of the networks that the best
-    architecture makes, by what they are for.
+    architecture makes, by what they are for. `resources`: the CPUs and the share of a GPU that each task had.
     """
 
     config: SearchConfig
@@ -92,12 +92,23 @@ class SearchResult:
     versions: dict[str, str]
     num_known: int | None = None
     costs: dict[str, dict[str, int]] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
 
     def save(self, directory: AnyPath) -> None:
         """Write `result.json` and `candidates.parquet`."""
         with whole_file(directory / "candidates.parquet") as temporary:
             pd.DataFrame([dataclasses.asdict(c) for c in self.candidates]).to_parquet(temporary)
         write_json(directory / "result.json", dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "SearchResult":
+        """From what `dataclasses.asdict` gives.
+
+        Raises:
+            KeyError, TypeError, ValueError, UserError: it is none of this version.
+        """
+        config, candidates = SearchConfig.from_dict(raw["config"]), tuple(map(_candidate, raw["candidates"]))
+        return cls(**{**raw, "config": config, "best": _candidate(raw["best"]), "candidates": candidates})
 
     @classmethod
     def load(cls, directory: AnyPath) -> "SearchResult":
@@ -108,10 +119,7 @@ class SearchResult:
         """
         raw = read_json(directory / "result.json")
         try:
-            raw["config"] = SearchConfig.from_dict(raw["config"])
-            raw["best"] = _candidate(raw["best"])
-            raw["candidates"] = tuple(_candidate(candidate) for candidate in raw["candidates"])
-            return cls(**raw)
+            return cls.from_dict(raw)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{directory / 'result.json'} is no result of this version: {error!r}") from error
 

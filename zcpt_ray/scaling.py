@@ -18,6 +18,7 @@ from zcpt_ray.data import Batch
 from zcpt_ray.distributed import CandidatePool, run_search
 from zcpt_ray.proxies import PROXIES, Proxy
 from zcpt_ray.records import Progress, Proposal
+from zcpt_ray.search import SearchData, load_data, propose, validate
 from zcpt_ray.spaces import find_space
 
 SLEEP = 1.0
@@ -46,7 +47,9 @@ def local_workers(count: int) -> Iterator[None]:
     hook = {"worker_process_setup_hook": add_sleeping}
     ray.init("local", num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=hook)
     try:
-        while len(set(ray.get([_start_up.remote() for _ in range(count)]))) < count:
+        config = SearchConfig(space="toy-chain-3", batch_size=2)
+        data = ray.put(load_data(config))
+        while len(set(ray.get([_start_up.remote(config, data) for _ in range(count)]))) < count:
             pass
         yield
     finally:
@@ -55,8 +58,9 @@ def local_workers(count: int) -> Iterator[None]:
 
 
 @ray.remote
-def _start_up() -> int:
-    """Occupy a worker for a moment; the modules that a search needs are there afterwards."""
+def _start_up(config: SearchConfig, data: SearchData) -> int:
+    """Occupy a worker for a moment with what a search does, so that it does nothing for the first time afterwards."""
+    validate(config, data, propose(config, data, 0).arch, range(1))
     time.sleep(START_UP_SECONDS)
     return os.getpid()
 
@@ -83,12 +87,11 @@ def time_searches(searches: Mapping[int, SearchConfig]) -> Iterator[tuple[int, d
 
 
 def timed_search(config: SearchConfig) -> tuple[float, Progress]:
-    """Seconds that a search takes on the Ray of this process, and how far it was at the end."""
-    seen: list[Progress] = []
+    """Seconds that a search takes on the Ray of this process once its pool is there, and how far it was at the end."""
+    seen: list[tuple[float, Progress]] = []
     with TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        run_search(config, Path(folder) / "run", report=seen.append)
-        return time.perf_counter() - started, seen[-1]
+        run_search(config, Path(folder) / "run", report=lambda progress: seen.append((time.perf_counter(), progress)))
+    return seen[-1][0] - seen[0][0], seen[-1][1]
 
 
 def pool_rate(count: int) -> float:

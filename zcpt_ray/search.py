@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 
 import pandas as pd
+import torch
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.baselines import METHODS, Found, Method, Proposing
@@ -306,8 +307,8 @@ def validate(config: SearchConfig, data: SearchData, arch: str, minibatches: ran
     return Validation(arch, measures, time.perf_counter() - started)
 
 
-def select(store: RunStore, sizes: Sizes, wall: float) -> SearchResult:
-    """The ranked candidates of a run that is complete; `wall` are the seconds that its last call took."""
+def select(store: RunStore, sizes: Sizes, wall: float, resources: dict[str, float]) -> SearchResult:
+    """The ranked candidates of a run that is complete; `wall` are the seconds that its last call took, `resources` a task's."""
     parts, costs = components(store.config), search_costs(store.config.space, sizes)
 
     def cost(arch: str) -> tuple[int, int]:
@@ -319,7 +320,8 @@ def select(store: RunStore, sizes: Sizes, wall: float) -> SearchResult:
     if not fitting:
         raise UserError(f"none of the {len(result.candidates)} candidates fits both budgets; more --num-proposals may find one")
     networks = costs.networks(parts.space.decode(fitting[0].arch))
-    return replace(result, best=fitting[0], candidates=fitting, costs={name: asdict(cost) for name, cost in networks.items()})
+    known = {name: asdict(cost) for name, cost in networks.items()}
+    return replace(result, best=fitting[0], candidates=fitting, costs=known, resources=resources)
 
 
 def with_benchmark(result: SearchResult) -> SearchResult:
@@ -340,7 +342,7 @@ def run_search_locally(
         UserError: an unknown name, missing data, no such device, or a NaN score.
     """
     started = time.perf_counter()
-    local_device(config.device)
+    resources = {"CPU": float(torch.get_num_threads()), "GPU": float(local_device(config.device) == "cuda")}
     data = data or load_data(config)
     report(store.progress())
     for index in store.missing_proposals():
@@ -349,4 +351,4 @@ def run_search_locally(
     for arch, minibatches in store.missing_slices():
         store.add_validation(validate(config, data, arch, minibatches))
         report(store.progress())
-    return select(store, Sizes.of(data.images), time.perf_counter() - started)
+    return select(store, Sizes.of(data.images), time.perf_counter() - started, resources)
