@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from zcpt_ray.configs import SearchConfig, TrainConfig, run_id
+from zcpt_ray.found_runs import GridRow
 from zcpt_ray.plots import save_figure
 from zcpt_ray.records import Decision, Proposal, ScoredCandidate, SearchResult, versions
 from zcpt_ray.results import replay_table, write_table
@@ -27,6 +28,7 @@ def save_search(directory: Path, seed: int, error: float, arch: str = "arch", **
     config = dataclasses.replace(SearchConfig(dataset="cifar10", seed=seed, device="cpu"), **fields)
     entry = {"error": error, "error_per_seed": [error], "validation_error": 5.0, "rank": 3, "params": 10, "flops": 20}
     result = SearchResult(config, best, (best,), 100, {"propose": 20.0, "validate": 5.0}, {"cifar10": entry}, versions(), 1)
+    result = dataclasses.replace(result, resources={"CPU": 1.0, "GPU": 0.0})
     directory.mkdir(parents=True)
     result.save(directory)
     (directory / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
@@ -37,7 +39,12 @@ def save_search(directory: Path, seed: int, error: float, arch: str = "arch", **
     return result
 
 
-def save_grid(directory: Path, names: tuple[str, ...] = ("search seed 0", "search seed 1"), seeds: int = 2) -> None:
+def save_grid(
+    directory: Path,
+    names: tuple[str, ...] = ("search seed 0", "search seed 1"),
+    seeds: int = 2,
+    searches: tuple[SearchResult, ...] = (),
+) -> None:
     """A training grid of three epochs; errors end at 3 + index of the architecture + seed / 10."""
     trials = []
     for index, name in enumerate(names):
@@ -47,5 +54,6 @@ def save_grid(directory: Path, names: tuple[str, ...] = ("search seed 0", "searc
             epochs = tuple(EpochMetrics(e, 0.1, 1.0, 40.0 - e, 1.0, ends + 2 - e, 1.0, 100.0, 60.0) for e in range(3))
             result = TrainResult(config, epochs, 3_000_000 + index, 5_000_000, "cpu", versions())
             result.save(directory / "trials" / run_id(config))
-            trials.append({"arch_name": name, "run_id": run_id(config), "seed": seed})
+            search = searches[index] if searches else None
+            trials.append(dataclasses.asdict(GridRow(name, run_id(config), seed, run_id(config.setting), search)))
     (directory / "grid.json").write_text(json.dumps({"trials": trials}))

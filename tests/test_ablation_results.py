@@ -18,7 +18,9 @@ def cell(error: float | None, distinct: int = 1, **fields: Any) -> SearchResult:
     config = SearchConfig(**{"dataset": "cifar10", "device": "cpu"} | fields)
     benchmark = {} if error is None else {"cifar10": {"error": error, "error_per_seed": [error]}}
     num_known = 0 if error is None else distinct
-    return SearchResult(config, candidates[0], candidates, 100, {"propose": 7000.0, "validate": 200.0}, benchmark, {}, num_known)
+    return SearchResult(
+        config, candidates[0], candidates, 100, {"propose": 7000.0, "validate": 200.0}, benchmark, {}, num_known, {}, {"CPU": 1.0}
+    )
 
 
 def test_an_ablation_has_a_column_for_what_varies() -> None:

@@ -1,5 +1,6 @@
 """The report: what it finds, what it says of what is damaged, and that the page holds nothing but what it should."""
 
+import dataclasses
 import re
 import runpy
 import sys
@@ -10,12 +11,15 @@ import pandas as pd
 import pytest
 from report_runs import UNKIND, save_grid, save_search
 
+from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import any_path
 from zcpt_ray.found_runs import find_runs
 from zcpt_ray.page import table
 from zcpt_ray.report import report_page
 from zcpt_ray.results import BELOW_ZERO
+from zcpt_ray.training_grid import Training, training_directory, write_grid
+from zcpt_ray.training_records import EpochMetrics, TrainResult
 
 JOB = Path(__file__).parent.parent / "jobs" / "report.py"
 
@@ -162,10 +166,32 @@ def test_a_grid_that_is_not_finished_says_so(tmp_path: Path) -> None:
 
 
 def test_the_paper_stands_beside_trainings_of_what_a_search_found(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        save_search(tmp_path / f"searches/{seed}", seed, 5.0, f"arch{seed}", space="darts")
-    save_grid(tmp_path / "grid")
-    assert "2.64±0.16" in report_page(find_runs([tmp_path]))
+    searches = (save_search(tmp_path / f"searches/{seed}", seed, 5.0, f"arch{seed}", space="darts") for seed in (0, 1))
+    save_grid(tmp_path / "grid", searches=tuple(searches))
+    page = report_page(find_runs([tmp_path / "grid"]))
+    assert "2.64±0.16" in page
+    assert "search [CPU-hours]" in page
+
+
+def test_trainings_of_several_commands_in_one_folder_stay_apart(tmp_path: Path) -> None:
+    """By how they were trained; more seeds of the same belong together. A network that two searches found is in both their rows."""
+    base = TrainConfig("arch", "darts", "cifar10", epochs=2)
+    for epochs, seeds in ((2, (0, 1)), (3, (0,)), (2, (2,))):
+        configs = [dataclasses.replace(base, epochs=epochs, seed=seed) for seed in seeds]
+        for config in configs:
+            metrics = EpochMetrics(epochs - 1, 0.1, 1.0, 50.0, 1.0, 3.0 + epochs, 1.0, 100.0, 60.0)
+            TrainResult(config, (metrics,), 10**6, 10**6, "cpu", {}).save(training_directory(tmp_path, config))
+        left = dataclasses.replace(base, epochs=epochs, seed=9)
+        write_grid([Training(name, config) for name in ("seed 0", "seed 1") for config in [*configs, left]], tmp_path)
+    runs = find_runs([tmp_path])
+    assert {name: len(trained) for name, trained in runs.trainings.items()} == {
+        f"{tmp_path}: epochs 2": 6,
+        f"{tmp_path}: epochs 3": 2,
+    }
+    assert runs.trials == {f"{tmp_path}: epochs 2": 4, f"{tmp_path}: epochs 3": 1}
+    page = report_page(runs)
+    assert ">3/4<" in page
+    assert page.count("By architecture, over training seeds</h") == 2
 
 
 def test_columns_sort_by_number_where_they_are_numbers() -> None:

@@ -19,6 +19,7 @@ from zcpt_ray.ablation import search_cells
 from zcpt_ray.configs import SearchConfig, TrainConfig, run_id
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath
+from zcpt_ray.found_runs import read_grid
 from zcpt_ray.grids import Metrics, Trial, run_grid_locally
 from zcpt_ray.recipes import RECIPES
 from zcpt_ray.training import train
@@ -58,7 +59,7 @@ def test_searches_and_given_architectures_times_seeds(tmp_path: Path) -> None:
     write_grid(grid, tmp_path)
     rows = json.loads((tmp_path / "grid.json").read_text())["trials"]
     assert [row["run_id"] for row in rows] == [t.name for t in grid]
-    assert rows[0]["search"]["seconds"] == found["seed 0"].seconds
+    assert read_grid(tmp_path)[0].search == dataclasses.replace(found["seed 0"], candidates=())
     with pytest.raises(UserError, match=r"no result.json in or below .*nowhere"):
         found_by([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="--seeds has a value twice: 0, 0"):

@@ -4,30 +4,48 @@ import dataclasses
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from zcpt_ray.configs import SearchConfig, TrainConfig
 from zcpt_ray.published import DARTS_ERRORS, MAX_PARAM, TABLE_3, TABLE_4, TABLE_A3, TABLE_A5, TABLE_A6, published_training
 from zcpt_ray.records import ScoredCandidate, SearchResult
-from zcpt_ray.results import mean_and_deviation
+from zcpt_ray.results import mean_and_deviation, search_cost
 from zcpt_ray.training_records import EpochMetrics, TrainResult
-from zcpt_ray.training_results import learning_curves, paired_difference, paired_table, training_table
+from zcpt_ray.training_results import (
+    Trained,
+    by_method,
+    learning_curves,
+    paired_difference,
+    paired_table,
+    training_pairs,
+    training_table,
+)
 
 
-def training(arch: str, seed: int, error: float, space: str = "darts", device: str = "cpu") -> TrainResult:
+def training(
+    arch: str, seed: int, error: float, space: str = "darts", device: str = "cpu", search: SearchResult | None = None
+) -> Trained:
     """Two epochs of half an hour each."""
     epochs = tuple(EpochMetrics(epoch, 0.1, 1.0, 50.0, 1.0, error + 1 - epoch, 1.0, 100.0, 1800.0) for epoch in (0, 1))
-    return TrainResult(TrainConfig(arch, space=space, seed=seed), epochs, 3_300_000, 500_000_000, device, {})
+    return Trained(arch, TrainResult(TrainConfig(arch, space=space, seed=seed), epochs, 3_300_000, 500_000_000, device, {}), search)
 
 
 def search(arch: str, seed: int, **fields: object) -> SearchResult:
+    """0.018 days on a GPU."""
+    resources = {"CPU": 1.0, "GPU": 1.0}
     best = ScoredCandidate(arch, 1.0, 1, 0, 3_300_000, 500_000_000)
     config = dataclasses.replace(SearchConfig(space="darts", dataset="cifar10", seed=seed, device="cuda"), **fields)
-    return SearchResult(config, best, (best,), 10, {"propose": 86400 * 0.015, "validate": 86400 * 0.003}, None, {})
+    return SearchResult(
+        config, best, (best,), 10, {"propose": 86400 * 0.015, "validate": 86400 * 0.003}, None, {}, resources=resources
+    )
 
 
-def grid(errors: tuple[tuple[float, ...], ...]) -> list[TrainResult]:
+def on_dataset(trained: Trained, dataset: str) -> Trained:
+    config = dataclasses.replace(trained.result.config, dataset=dataset)
+    return dataclasses.replace(trained, result=dataclasses.replace(trained.result, config=config))
+
+
+def grid(errors: tuple[tuple[float, ...], ...]) -> list[Trained]:
     return [training(f"arch {row}", seed, error) for row, line in enumerate(errors) for seed, error in enumerate(line)]
 
 
@@ -57,10 +75,18 @@ def test_the_cost_of_a_training_is_that_of_all_its_devices() -> None:
     }
 
 
+def test_the_cost_of_a_search_counts_what_its_tasks_had() -> None:
+    """0.018 days: on half a GPU half as much, on two CPUs 0.864 hours; nothing of records that do not say, or differ."""
+    found = search("a", 0)
+    half, two, unknown = (dataclasses.replace(found, resources=r) for r in ({"CPU": 1, "GPU": 0.5}, {"CPU": 2, "GPU": 0}, {}))
+    assert search_cost([found, half]) == {"search [GPU-days]": "0.0135"}
+    assert search_cost([two]) == {"search [CPU-hours]": "0.864"}
+    assert search_cost([found, two]) == search_cost([half, unknown]) == search_cost([unknown]) == {}
+
+
 def test_published_errors_stand_beside_their_own_data_set_only() -> None:
     mine = [training("x", 0, 3.0)]
-    cifar10 = [dataclasses.replace(t, config=dataclasses.replace(t.config, dataset="cifar10")) for t in mine]
-    cifar100 = [dataclasses.replace(t, config=dataclasses.replace(t.config, dataset="cifar100")) for t in mine]
+    cifar10, cifar100 = ([on_dataset(t, dataset) for t in mine] for dataset in ("cifar10", "cifar100"))
     name = next(iter(DARTS_ERRORS))
     assert training_table({name: cifar10})["paper [%]"].tolist() == [f"{DARTS_ERRORS[name]:.2f}"]
     assert "paper [%]" not in training_table({name: cifar100})
@@ -76,8 +102,9 @@ def test_the_paper_gives_the_deviation_of_a_sample() -> None:
 
 def test_a_training_table_by_hand() -> None:
     """Errors 2, 3, 4: mean 3, deviation 1, best 2. An hour each; 0.018 GPU-days for each of two searches."""
-    trainings = [training("a", 0, 2.0), training("a", 1, 3.0), training("b", 0, 4.0)]
-    (row,) = training_table({"found": trainings}, [search("a", 0), search("b", 1), search("c", 2)]).to_dict("records")
+    a, b = search("a", 0), search("b", 1)
+    trainings = [training("a", 0, 2.0, search=a), training("a", 1, 3.0, search=a), training("b", 0, 4.0, search=b)]
+    (row,) = training_table({"found": trainings}).to_dict("records")
     assert (row["architectures"], row["trainings"], row["epochs"]) == (2, 3, "2")
     assert (row["test error [%]"], row["best [%]"], row["params [M]"]) == ("3.00±1.00", "2.00", "3.30")
     assert (row["training [h]"], row["search [GPU-days]"]) == ("1", "0.018")
@@ -91,12 +118,11 @@ def test_what_stands_beside() -> None:
     """A genotype of the authors has their error; what several methods found has none; the benchmark's error where it is known."""
     (row,) = training_table({"random_max_1": [training("a", 0, 3.0)]}).to_dict("records")
     assert row["paper [%]"] == "3.02"
-    mixed = [search("a", 0), search("a", 0, order="fixed")]
-    assert "paper [%]" not in training_table({"x": [training("a", 0, 3.0)]}, mixed)
-    known = dataclasses.replace(
-        search("a", 0, space="nasbench201", device="cpu"), benchmark={"cifar10": {"error": 5.5}}, versions={}
-    )
-    (row,) = training_table({"x": [training("a", 0, 6.0, "nasbench201")]}, [known]).to_dict("records")
+    mixed = [training("a", 0, 3.0, search=search("a", 0)), training("a", 0, 3.0, search=search("a", 0, order="fixed"))]
+    assert "paper [%]" not in training_table({"x": mixed})
+    found, on_cpu = search("a", 0, space="nasbench201"), {"CPU": 1.0, "GPU": 0.0}
+    known = dataclasses.replace(found, benchmark={"cifar10": {"error": 5.5}}, resources=on_cpu)
+    (row,) = training_table({"x": [training("a", 0, 6.0, "nasbench201", search=known)]}).to_dict("records")
     assert (row["benchmark [%]"], row["search [CPU-hours]"]) == ("5.50", "0.432")
     assert published_training("darts", "cifar10", "synflow", "random") == (3.88, 0.56, 3.38)
     assert published_training("darts", "cifar10", "synflow", "global-op-iter") is None
@@ -104,8 +130,32 @@ def test_what_stands_beside() -> None:
     assert published_training("darts", "svhn", "nwot", "random") is None
 
 
+def test_methods_are_rows_over_their_searches() -> None:
+    """Two orders with two searches each, which in one order agree: three networks, of two seeds each."""
+    errors = {("random", 0): 3.0, ("random", 1): 5.0, ("fixed", 0): 4.0, ("fixed", 1): 4.0}
+    trained = []
+    for (order, search_seed), error in errors.items():
+        arch = f"{order} {search_seed if order == 'random' else 0}"
+        found = search(arch, search_seed, order=order)
+        for seed in (0, 1):
+            trained.append(dataclasses.replace(training(arch, seed, error + seed, search=found), name=f"{order}, {search_seed}"))
+    methods = by_method(trained)
+    table = training_table(methods).set_index("trained")
+    assert table["trainings"].to_dict() == {"order random": 4, "order fixed": 2}
+    assert table["test error [%]"].to_dict() == {"order random": "4.50±1.29", "order fixed": "4.50±0.71"}
+    assert table["paper [%]"].to_dict() == {"order random": "2.64±0.16", "order fixed": "-"}
+    (pair,) = training_pairs(trained).to_dict("records")
+    assert (pair["first"], pair["second"], pair["pairs"], pair["differ"]) == ("order random", "order fixed", 4, "-")
+    assert pair["first - second"].startswith("+0.00 [")
+    assert list(by_method(trained[:4])) == ["all"]
+    assert by_method(trained[:2]) == {}
+    given = dataclasses.replace(training("x", 0, 1.0), name="x")
+    assert list(by_method([*trained[:4], given])) == ["found"]
+    assert training_pairs(trained[:4])["pairs"].tolist() == [2]
+
+
 def test_learning_curves_are_all_epochs() -> None:
-    table = learning_curves({"a": [training("x", 0, 2.0), training("x", 1, 3.0)]})
+    table = learning_curves([training("a", 0, 2.0), training("a", 1, 3.0)])
     assert table[["trained", "seed", "epoch", "top1_error"]].values.tolist() == [
         ["a", 0, 0, 3.0],
         ["a", 0, 1, 2.0],
@@ -140,12 +190,13 @@ def test_an_interval_covers_the_true_difference() -> None:
 
 
 def test_pairs_in_a_table() -> None:
-    table = paired_table({"a": {0: 2.0, 1: 4.0}, "b": {0: 1.0, 1: 1.0}, "c": {1: 4.0}, "d": {7: 0.0}})
+    """Fewer than six pairs are too few to say whether methods differ."""
+    first = {"a": {seed: 2.0 + seed for seed in range(6)}, "b": dict.fromkeys(range(6), 1.0), "c": {1: 4.0}, "d": {7: 0.0}}
+    table = paired_table(first)
     assert table[["first", "second", "pairs", "differ"]].values.tolist() == [
-        ["a", "b", 2, "yes"],
+        ["a", "b", 6, "yes"],
         ["a", "c", 1, "-"],
         ["b", "c", 1, "-"],
     ]
-    pd.testing.assert_series_equal(
-        table["first - second"], pd.Series(["+2.00 [+1.00, +3.00]", "+0.00", "-3.00"], name="first - second"), check_dtype=False
-    )
+    assert table["first - second"][0].startswith("+3.50 [+2.")
+    assert table["first - second"].tolist()[1:] == ["-1.00", "-3.00"]

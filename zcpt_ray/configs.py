@@ -140,7 +140,7 @@ class TrainConfig:
     num_cells: int | None = None
     """Cells, on the DARTS spaces only; CIFAR: 20, ImageNet: 14."""
     max_images: int = 0
-    """Train and test on the first so many images, for a machine without a GPU; 0 takes all."""
+    """Train and test on so many images, evenly spread over the data set, for a machine without a GPU; 0 takes all."""
     precision: str = "auto"
     """Of the forward pass: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU that has it."""
     compile: bool = False
@@ -156,6 +156,11 @@ class TrainConfig:
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
+
+    @property
+    def setting(self) -> "TrainConfig":
+        """The same without what differs within one experiment: architecture, space and seed, nor where it runs."""
+        return TrainConfig(**{**vars(self), "arch": "", "space": "", "seed": 0, "device": "auto", "loader_workers": 0})
 
 
 def run_id(config: SearchConfig | TrainConfig) -> str:

@@ -21,24 +21,38 @@ from zcpt_ray.ablation_results import (
     sorts_by,
     varied_fields,
 )
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.files import AnyPath
 from zcpt_ray.found_runs import Found, FoundRuns
 from zcpt_ray.page import Code, Fold, Part, Section, Text
 from zcpt_ray.published import FIGURE_4, TABLE_4
 from zcpt_ray.records import SearchResult
-from zcpt_ray.results import BELOW_ZERO, benchmark_errors, benchmark_table, candidate_table, cost_table, mean_and_deviation
-from zcpt_ray.training_records import TrainResult
-from zcpt_ray.training_results import learning_curves, paired_table, training_table
+from zcpt_ray.results import (
+    BELOW_ZERO,
+    benchmark_errors,
+    benchmark_name,
+    benchmark_table,
+    candidate_table,
+    cost_table,
+    mean_and_deviation,
+)
+from zcpt_ray.training_results import (
+    Trained,
+    by_architecture,
+    by_method,
+    learning_curves,
+    paired_table,
+    sizes_and_errors,
+    training_pairs,
+    training_table,
+)
 
 TITLE = "Zero-cost searches and trainings"
-Searches = Sequence[Found[SearchResult]]
-Trainings = Sequence[Found[TrainResult]]
+Searches = Sequence[Found]
 
 
 def report_page(runs: FoundRuns, title: str = TITLE) -> str:
     """The page: a summary of all runs, then a section for each folder of searches and each grid; on top, what failed."""
-    results = [found.result for group in runs.searches.values() for found in group]
     sections: list[Section] = []
     rows: list[dict[str, object]] = []
     for place, searches in runs.searches.items():
@@ -46,8 +60,8 @@ def report_page(runs: FoundRuns, title: str = TITLE) -> str:
         sections.append(Section(name, f"run{len(sections)}", search_parts(searches)))
         rows.append({"run": name} | _search_summary([found.result for found in searches]))
     for place, trainings in runs.trainings.items():
-        sections.append(Section(place, f"run{len(sections)}", training_parts(trainings, results)))
-        rows.append({"run": place} | _training_summary([found.result for found in trainings], runs.trials.get(place)))
+        sections.append(Section(place, f"run{len(sections)}", training_parts(trainings)))
+        rows.append({"run": place} | _training_summary(trainings, runs.trials.get(place)))
     if len(runs.trainings) > 1 and not (pairs := paired_table(_by_seeds(runs))).empty:
         sections.append(Section("Grids of trainings, pair by pair", f"run{len(sections)}", (_pairs(pairs),)))
     summary = page.table("All runs", pd.DataFrame(rows).fillna("-"), [section.anchor for section in sections[: len(rows)]])
@@ -56,15 +70,13 @@ def report_page(runs: FoundRuns, title: str = TITLE) -> str:
 
 def _by_seeds(runs: FoundRuns) -> dict[str, Mapping[Hashable, float]]:
     """Test errors of each grid by what its architecture is called there (the search seed) and training seed."""
-    return {
-        place: {(found.name, found.result.config.seed): found.result.error for found in t} for place, t in runs.trainings.items()
-    }
+    return {place: {(t.name, t.result.config.seed): t.result.error for t in trained} for place, trained in runs.trainings.items()}
 
 
 def _search_summary(results: Sequence[SearchResult]) -> dict[str, object]:
     """The errors are of the search's own data set, over its seeds; of several settings the least and the greatest mean."""
     groups = list(cells(results).values())
-    errors = [benchmark_errors(group).get(_benchmark_name(group[0])) for group in groups]
+    errors = [benchmark_errors(group).get(benchmark_name(group[0])) for group in groups]
     known = sorted((text for text in errors if text), key=lambda text: float(text.split("±")[0]))
     hours = sum(result.seconds["propose"] + result.seconds["validate"] for result in results) / 3600
     return {
@@ -78,8 +90,9 @@ def _search_summary(results: Sequence[SearchResult]) -> dict[str, object]:
     }
 
 
-def _training_summary(results: Sequence[TrainResult], trials: int | None) -> dict[str, object]:
+def _training_summary(trained: Sequence[Trained], trials: int | None) -> dict[str, object]:
     """`trials` is how many the grid has in all, finished or not."""
+    results = list({run_id(training.result.config): training.result for training in trained}.values())
     return {
         "kind": "trainings",
         "space": _all(result.config.space for result in results),
@@ -99,11 +112,6 @@ def _all(names: Iterable[str]) -> str:
 def _range(numbers: Sequence[float]) -> str:
     ends = dict.fromkeys(f"{number:.2f}" for number in (min(numbers), max(numbers)))
     return " to ".join(ends)
-
-
-def _benchmark_name(result: SearchResult) -> str:
-    """What the benchmark calls the data set of the search."""
-    return result.config.dataset.replace("-", "_")
 
 
 def search_parts(searches: Searches) -> tuple[Part, ...]:
@@ -126,7 +134,8 @@ def search_parts(searches: Searches) -> tuple[Part, ...]:
 
 
 def _found(result: SearchResult) -> dict[str, object]:
-    row: dict[str, object] = {"distinct": len(result.candidates), "score": result.best.score}
+    validated = result.config.num_validations > 0
+    row: dict[str, object] = {"distinct": len(result.candidates), "score": result.best.score if validated else float("nan")}
     row["params [M]"] = result.best.params / 1e6
     errors = {f"{name} [%]": f"{entry['error']:.2f}" for name, entry in (result.benchmark or {}).items()}
     return row | errors | {"architecture": result.best.arch}
@@ -134,7 +143,7 @@ def _found(result: SearchResult) -> dict[str, object]:
 
 def _setting_pairs(results: Sequence[SearchResult]) -> list[Part]:
     fields = varied_fields(results)
-    groups = {cell_name(group[0], fields): search_errors(group, _benchmark_name(group[0])) for group in cells(results).values()}
+    groups = {cell_name(group[0], fields): search_errors(group, benchmark_name(group[0])) for group in cells(results).values()}
     pairs = paired_table(groups)
     return [] if pairs.empty else [Fold("Settings, pair by pair", (_pairs(pairs),))]
 
@@ -150,7 +159,7 @@ def _figure_4(results: Sequence[SearchResult]) -> list[Part]:
         alike[dataclasses.replace(result.config, num_proposals=1, num_validations=0, seed=0, device="auto")].append(result)
     parts: list[Part] = []
     for config, group in alike.items():
-        numbers = proposals_validations_table(group, _benchmark_name(group[0]))
+        numbers = proposals_validations_table(group, benchmark_name(group[0]))
         if numbers["N"].nunique() > 1:
             title = f"N and V (figure 4): {config.space} on {config.dataset}, {config.proxy}, {config.order} order"
             paper = FIGURE_4 if (config.space, config.order, config.dataset) == ("nasbench201", "random", "cifar10") else None
@@ -158,7 +167,7 @@ def _figure_4(results: Sequence[SearchResult]) -> list[Part]:
     return parts
 
 
-def one_search(found: Found[SearchResult]) -> tuple[Part, ...]:
+def one_search(found: Found) -> tuple[Part, ...]:
     """The candidates of a search, what is known of the best and its drawing, how it was decided, configuration and versions."""
     result, config = found.result, found.result.config
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in result.seconds.items())
@@ -198,44 +207,36 @@ def _fine_print(config: Mapping[str, object], versions: Mapping[str, str]) -> tu
     return (Fold("Configuration and versions", (Code(json.dumps(config, indent=1)), Text(used))),)
 
 
-def training_parts(trainings: Trainings, searches: Sequence[SearchResult]) -> tuple[Part, ...]:
-    """A grid: all of it and each architecture over training seeds, learning curves, error against size, every training."""
-    trainings = sorted(trainings, key=lambda found: (found.name, found.result.config.seed))
-    named: dict[str, list[TrainResult]] = defaultdict(list)
-    for found in trainings:
-        named[found.name].append(found.result)
-    results = [found.result for found in trainings]
-    config = results[0].config
-    parts: list[Part] = [
-        page.table("All trainings: test error [%] after the last epoch", training_table({"all": results}, searches)),
-        page.table("By architecture, over training seeds", training_table(named, searches)),
-        page.picture("Learning curves", plots.drawn(plots.learning_curves(learning_curves(named)), "svg")),
-        page.picture("Test error against parameters", plots.drawn(_sizes(named, config.space, config.dataset), "svg")),
-        page.table("Every training", pd.DataFrame([_trained(found) for found in trainings])),
+def training_parts(trained: Sequence[Trained]) -> tuple[Part, ...]:
+    """A grid: methods over all seeds, architectures over training seeds, pairs, curves, error against size, every training."""
+    trained = sorted(trained, key=lambda training: (training.name, training.result.config.seed))
+    methods, first = by_method(trained), trained[0].result
+    parts: list[Part] = []
+    if methods:
+        parts.append(page.table("Over search and training seeds: test error [%] after the last epoch", training_table(methods)))
+    parts.append(page.table("By architecture, over training seeds", training_table(by_architecture(trained))))
+    if not (pairs := training_pairs(trained)).empty:
+        parts.append(Fold("Pair by pair", (_pairs(pairs),)))
+    parts += [
+        page.picture("Learning curves", plots.drawn(plots.learning_curves(learning_curves(trained)), "svg")),
+        page.picture("Test error against parameters", plots.drawn(sizes_figure(trained), "svg")),
+        page.table("Every training", pd.DataFrame([_trained(training) for training in trained])),
     ]
-    for found in trainings[:1]:
-        parts += _fine_print(dataclasses.asdict(found.result.config), found.result.versions)
-    return tuple(parts)
+    return (*parts, *_fine_print(dataclasses.asdict(first.config), first.versions))
 
 
-def _sizes(named: Mapping[str, Sequence[TrainResult]], space: str, dataset: str) -> Figure:
-    rows = [
-        {
-            "trained": name,
-            "params [M]": results[0].params / 1e6,
-            "error": np.mean([result.error for result in results]),
-            "deviation": np.std([result.error for result in results], ddof=1) if len(results) > 1 else float("nan"),
-        }
-        for name, results in named.items()
-    ]
-    beside = {name: (row[3], row[0]) for name, row in TABLE_4.items() if row[3] is not None and row[0] is not None}
-    return plots.error_and_params(pd.DataFrame(rows), beside if (space, dataset) == ("darts", "cifar10") else None)
+def sizes_figure(trained: Sequence[Trained]) -> Figure:
+    """Test error against parameters; DARTS' networks on CIFAR-10 beside those of the paper's table 4."""
+    config = trained[0].result.config
+    paper = {name: (row[3], row[0]) for name, row in TABLE_4.items() if row[3] is not None and row[0] is not None}
+    beside = paper if (config.space, config.dataset) == ("darts", "cifar10") else None
+    return plots.error_and_params(sizes_and_errors(trained), beside)
 
 
-def _trained(found: Found[TrainResult]) -> dict[str, object]:
-    result, last = found.result, found.result.history[-1]
+def _trained(trained: Trained) -> dict[str, object]:
+    result, last = trained.result, trained.result.history[-1]
     return {
-        "trained": found.name,
+        "trained": trained.name,
         "seed": result.config.seed,
         "epochs": len(result.history),
         "test error [%]": f"{result.error:.2f}",

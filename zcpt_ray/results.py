@@ -156,15 +156,17 @@ def _spread(scores: Mapping[str, float]) -> float:
 
 
 def search_cost(results: Sequence[SearchResult]) -> dict[str, str]:
-    """What one of these searches took on average, from the seconds of its tasks: GPU-days or, counting a CPU per task, CPU-hours.
+    """What one of these searches took on average, from the seconds and resources of its tasks: GPU-days, or CPU-hours.
 
-    Nothing where a record does not tell which: device `auto`, and a torch that could have used a GPU.
+    Nothing where records do not say what they ran on, or some ran on GPUs and some did not.
     """
-    hours = np.mean([result.seconds["propose"] + result.seconds["validate"] for result in results]) / 3600
-    if all(result.config.device == "cuda" for result in results):
-        return {"search [GPU-days]": f"{hours / 24:.3g}"}
-    if all(result.config.device == "cpu" or "+cpu" in result.versions.get("torch", "") for result in results):
-        return {"search [CPU-hours]": f"{hours:.3g}"}
+    for kind, unit, seconds in (("GPU", "GPU-days", 86400), ("CPU", "CPU-hours", 3600)):
+        shares = [result.resources.get(kind, 0) for result in results]
+        if all(shares):
+            times = [result.seconds["propose"] + result.seconds["validate"] for result in results]
+            return {f"search [{unit}]": f"{np.dot(times, shares) / len(results) / seconds:.3g}"}
+        if any(shares):
+            break
     return {}
 
 
@@ -206,6 +208,11 @@ def benchmark_errors(group: Sequence[SearchResult]) -> dict[str, str]:
         errors = np.concatenate([entry[dataset]["error_per_seed"] or [entry[dataset]["error"]] for entry in known])
         row[dataset] = mean_and_deviation(errors)
     return row | {"training seeds": ", ".join(trained) or "-"}
+
+
+def benchmark_name(result: SearchResult) -> str:
+    """What a benchmark calls the data set of the search."""
+    return result.config.dataset.replace("-", "_")
 
 
 def benchmark_coverage(group: Sequence[SearchResult]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from zcpt_ray.ablation import cell_label, require_distinct
 from zcpt_ray.configs import TrainConfig, run_id
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, whole_file
-from zcpt_ray.found_runs import search_directories
+from zcpt_ray.found_runs import GridRow, read_grid, search_directories
 from zcpt_ray.ranking import read_archs
 from zcpt_ray.records import SearchResult
 from zcpt_ray.spaces import find_space
@@ -103,13 +104,17 @@ def training_directory(out: AnyPath, config: TrainConfig) -> AnyPath:
 
 
 def write_grid(grid: Sequence[Training], out: AnyPath) -> None:
-    """`grid.json`: which trial is which architecture with which seed, and the search behind it."""
-    rows = [{"arch_name": t.arch_name, "run_id": t.name, "seed": t.config.seed, "search": _searched(t)} for t in grid]
+    """`grid.json`: which trial is which architecture with which seed, and the search behind it.
+
+    What earlier grids in the same folder have finished stays there.
+    """
+    rows = [
+        GridRow(t.arch_name, t.name, t.config.seed, run_id(t.config.setting), t.search and replace(t.search, candidates=()))
+        for t in grid
+    ]
+    names = {(row.arch_name, row.run_id) for row in rows}
+    with suppress(UserError):  # there is none, or none that can be read
+        finished = [row for row in read_grid(out) if (out / "trials" / row.run_id / "training.json").exists()]
+        rows += [row for row in finished if (row.arch_name, row.run_id) not in names]
     with whole_file(out / "grid.json") as temporary:
-        temporary.write_text(json.dumps({"trials": rows}, indent=1))
-
-
-def _searched(training: Training) -> dict[str, Any] | None:
-    if training.search is None:
-        return None
-    return {"run_id": run_id(training.search.config), "seconds": training.search.seconds}
+        temporary.write_text(json.dumps({"trials": [dataclasses.asdict(row) for row in rows]}, indent=1))

@@ -1,5 +1,6 @@
 """From trainings to tables: errors over search and training seeds as the paper states them (A.9), and pairs of methods."""
 
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,23 +9,58 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from zcpt_ray.ablation_results import cell_name, varied_fields
+from zcpt_ray.configs import run_id
 from zcpt_ray.published import DARTS_ERRORS, published_training
 from zcpt_ray.records import SearchResult
 from zcpt_ray.results import as_printed, mean_and_deviation, search_cost
 from zcpt_ray.training_records import TrainResult
 
 RESAMPLES = 9999
+LEAST_PAIRS = 6
+"""With fewer, chance alone gives all differences one sign in more than 5 % of cases, whatever a bootstrap says."""
 
 
-def training_table(groups: Mapping[str, Sequence[TrainResult]], searches: Sequence[SearchResult] = ()) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Trained:
+    """A finished training, what its grid calls its architecture, and the search that found that, if one did."""
+
+    name: str
+    result: TrainResult
+    search: SearchResult | None = None
+
+
+def by_architecture(trained: Sequence[Trained]) -> dict[str, list[Trained]]:
+    """The trainings by what their grid calls their architecture."""
+    groups: dict[str, list[Trained]] = defaultdict(list)
+    for training in trained:
+        groups[training.name].append(training)
+    return dict(groups)
+
+
+def by_method(trained: Sequence[Trained]) -> dict[str, list[Trained]]:
+    """The trainings by the setting of the search behind them, whatever its seed: `found` if it is one, `given` without a search.
+
+    Where all are of one method that is `all`. Methods of which there is one architecture only are left out.
+    """
+    fields = varied_fields([training.search for training in trained if training.search])
+    groups: dict[str, list[Trained]] = defaultdict(list)
+    for training in trained:
+        groups[(cell_name(training.search, fields) if fields else "found") if training.search else "given"].append(training)
+    groups = {"all": list(trained)} if len(groups) == 1 else groups
+    return {name: members for name, members in groups.items() if len({training.name for training in members}) > 1}
+
+
+def training_table(groups: Mapping[str, Sequence[Trained]]) -> pd.DataFrame:
     """One row per group of trainings, all of one method or of one architecture: errors in percent after the last epoch.
 
     The mean and standard deviation of a row are over all its trainings, search and training seeds alike, and `best` is the best
-    single one of them. Of `searches` those count that found an architecture of the row: what one cost, the benchmark's error of
-    the networks if it has one, and whose row of the paper stands beside.
+    single one of them; a network that two searches found is one. Of the searches behind them: what one cost, the benchmark's
+    error of the networks if it has one, and whose row of the paper stands beside.
     """
     rows = []
-    for name, trainings in groups.items():
+    for name, members in groups.items():
+        trainings = list({run_id(member.result.config): member.result for member in members}.values())
         config, errors = trainings[0].config, [training.error for training in trainings]
         archs = {training.config.arch for training in trainings}
         row: dict[str, Any] = {"trained": name, "space": config.space, "dataset": config.dataset, "recipe": config.recipe}
@@ -32,7 +68,7 @@ def training_table(groups: Mapping[str, Sequence[TrainResult]], searches: Sequen
         row |= {"test error [%]": mean_and_deviation(errors), "best [%]": f"{min(errors):.2f}"}
         row["params [M]"] = f"{np.mean([training.params for training in trainings]) / 1e6:.2f}"
         row |= _training_cost(trainings)
-        found_by = [search for search in searches if search.config.space == config.space and search.best.arch in archs]
+        found_by = list({run_id(member.search.config): member.search for member in members if member.search}.values())
         if found_by:
             row |= search_cost(found_by) | _in_benchmark(found_by, config.dataset)
         rows.append(row | _beside(name, trainings, found_by))
@@ -75,16 +111,25 @@ def _beside(name: str, trainings: Sequence[TrainResult], found_by: Sequence[Sear
     return {"paper [%]": as_printed(row[0], row[1]), "paper, best [%]": f"{row[2]:.2f}"} if row else {}
 
 
-def learning_curves(named: Mapping[str, Sequence[TrainResult]]) -> pd.DataFrame:
+def learning_curves(trained: Sequence[Trained]) -> pd.DataFrame:
     """One row per epoch of each training: `trained` (its name here), `seed`, and the fields of `EpochMetrics`."""
     return pd.DataFrame(
         [
-            {"trained": name, "seed": training.config.seed} | vars(metrics)
-            for name, trainings in named.items()
-            for training in trainings
-            for metrics in training.history
+            {"trained": training.name, "seed": training.result.config.seed} | vars(metrics)
+            for training in trained
+            for metrics in training.result.history
         ]
     )
+
+
+def sizes_and_errors(trained: Sequence[Trained]) -> pd.DataFrame:
+    """One row per architecture: `params [M]`, and of its test error [%] over training seeds mean and `deviation` (NaN for one)."""
+    rows = []
+    for name, members in by_architecture(trained).items():
+        errors = pd.Series([member.result.error for member in members])
+        size = members[0].result.params / 1e6
+        rows.append({"trained": name, "params [M]": size, "error": errors.mean(), "deviation": errors.std(ddof=1)})
+    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -120,14 +165,28 @@ def paired_difference(first: Mapping[Hashable, float], second: Mapping[Hashable,
     return PairedDifference(len(common), mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
+def training_pairs(trained: Sequence[Trained]) -> pd.DataFrame:
+    """`paired_table` of methods over search and training seeds; where there is one, of its architectures over training seeds."""
+    methods = by_method(trained)
+    groups = methods if len(methods) > 1 else by_architecture(trained)
+    errors: dict[str, dict[Hashable, float]] = {}
+    for name, members in groups.items():
+        with_search = [(m.search.config.seed if m.search and len(methods) > 1 else 0, m) for m in members]
+        errors[name] = {(seed, member.result.config.seed): member.result.error for seed, member in with_search}
+    return paired_table(errors)
+
+
 def paired_table(methods: Mapping[str, Mapping[Hashable, float]]) -> pd.DataFrame:
-    """One row per two methods with seeds in common: the mean difference of their errors and its 95 % interval."""
+    """One row per two methods with seeds in common: the mean difference of their errors and its 95 % interval.
+
+    `differ` says whether 0 lies outside of it; nothing of fewer than 6 pairs.
+    """
     rows, names = [], list(methods)
     for index, first in enumerate(names):
         for second in names[index + 1 :]:
             if not methods[first].keys() & methods[second].keys():
                 continue
             found = paired_difference(methods[first], methods[second])
-            certain = "-" if found.pairs == 1 else "no" if found.low <= 0 <= found.high else "yes"
+            certain = "-" if found.pairs < LEAST_PAIRS else "no" if found.low <= 0 <= found.high else "yes"
             rows.append({"first": first, "second": second, "pairs": found.pairs, "first - second": str(found), "differ": certain})
     return pd.DataFrame(rows)
