@@ -42,3 +42,14 @@ def test_crop_and_flip_against_a_loop(images: ImageSet) -> None:
     assert len({x for _, x, _ in seen}) > 5
     unflipped = crop_and_flip(images.images, np.random.default_rng(0), flip=False, pad=0)
     assert np.array_equal(unflipped, images.images)
+
+
+def test_part_of_a_sorted_data_set_has_all_classes(images: ImageSet) -> None:
+    labels = np.repeat(np.arange(4), 10)
+    ordered = ImageSet(
+        np.arange(40, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 3, 8, 8), np.uint8), labels, *_rest(images)[1:]
+    )
+    part = ordered.thinned(8)
+    assert part.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert part.images[:, 0, 0, 0].tolist() == list(range(0, 40, 5))
+    assert ordered.thinned(40) is ordered

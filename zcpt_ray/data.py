@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +59,13 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def thinned(self, limit: int) -> "ImageSet":
+        """So many of the images at most, evenly spread: of classes one after another, about as many of each."""
+        if limit >= len(self):
+            return self
+        chosen = np.arange(limit) * len(self) // limit
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def take(self, chosen: np.ndarray | slice, random: np.random.Generator | None = None) -> np.ndarray:
         """Some of the images, uint8 [B, C, H, W], augmented where there is a generator."""

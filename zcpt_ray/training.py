@@ -10,7 +10,6 @@ import io
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -94,7 +93,7 @@ class Trainer:
         )
         self.optimizer = _optimizer(self.net, self.recipe)
         if plan.config.compile:
-            self.net.compile()
+            self.net.compile(options={"fallback_random": True})  # random numbers as without it
         self.model = self.net
         if share.world_size > 1:  # the graph is the same in each step, and parameters that lead nowhere are in no one's way
             self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False, static_graph=True)
@@ -166,9 +165,8 @@ class Trainer:
         return TrainResult(self.plan.config, tuple(history), sum(params.values()), sum(flops.values()), device, versions())
 
     def _load(self, split: str) -> ImageSet:
-        images, limit = self.plan.dataset.load(split), self.plan.config.max_images
-        if limit:
-            images = replace(images, images=images.images[:limit], labels=images.labels[:limit])
+        images = self.plan.dataset.load(split)
+        images = images.thinned(self.plan.config.max_images or len(images))
         if split == "train" and not self.share.training_parts(len(images), self.recipe.batch_size):
             sizes = f"a batch of {self.recipe.batch_size}, {len(images)} images and {self.share.world_size} workers"
             raise UserError(f"each worker needs at least 2 images of a minibatch, got {sizes}")

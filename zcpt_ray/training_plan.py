@@ -1,6 +1,8 @@
 """What a training configuration names, checked before any work."""
 
 import dataclasses
+import os
+import shutil
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,9 +62,11 @@ def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:
     """The device that `config` means in this process, and the precision there.
 
     Raises:
-        UserError: no such device, or it has no bfloat16.
+        UserError: no such device, it has no bfloat16, or there is nothing to compile for it with.
     """
     device = local_device(config.device)
+    if config.compile and device == "cpu" and not shutil.which(compiler := os.environ.get("CXX", "g++")):
+        raise UserError(f"--compile needs a C++ compiler, there is no {compiler}; install g++ or leave out --compile")
     has_bfloat16 = device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
     if config.precision == "bfloat16" and not has_bfloat16:
         raise UserError(f"precision 'bfloat16' was asked for, but {torch.cuda.get_device_name()} has none; use --precision float32")
