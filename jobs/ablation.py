@@ -54,7 +54,8 @@ def main(options: Options) -> None:
     cells = grid(options.config, options.preset, axes | {"seed": options.seeds})
     cells = smoke_grid(cells) if options.smoke else cells
     runs = shared_runs(cells)
-    console.print(f"{len(cells)} cells, in {len(runs)} searches that share proposals -> {out}", soft_wrap=True)
+    shared = " (cells that differ in N and V only share one)" if len(runs) < len(cells) else ""
+    console.print(f"{len(cells)} cells of {len(runs)} searches{shared} -> {out}", soft_wrap=True, highlight=False)
     trials = [Trial(name, members, {"proxy": members[0].proxy, "order": members[0].order}) for name, members in runs.items()]
     outcome = run_trials(trials, search_and_report, out, options.flags, console, options.config.device)
     report_ablation(cells, Report(out, console))

@@ -12,6 +12,8 @@ from zcpt_ray.data import Batch, ImageSet
 from zcpt_ray.search import SearchData
 from zcpt_ray.spaces.nasbench201 import NASBench201
 
+torch.set_num_threads(1)  # as Ray's workers have, with whose results some are compared bit by bit
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`data` tests need the real tables, `published` tests published values, `gpu` tests a GPU, `browser` tests Chromium."""

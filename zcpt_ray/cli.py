@@ -46,11 +46,15 @@ class Cluster:
     local: bool = False
     """Run in this process, without Ray."""
     address: str = ""
-    """Ray cluster to join; by default the one this machine is part of, or a new one on this machine."""
+    """Ray cluster to join; by default the one this machine is part of, or a new one here, as `local` always starts."""
     cpus_per_task: int = 1
     """CPUs, and so threads, of each task."""
     gpus_per_task: float = 1.0
     """GPUs of each task, where the cluster has any; a fraction lets tasks share one."""
+
+    def __post_init__(self) -> None:
+        if self.local and (self.address, self.cpus_per_task, self.gpus_per_task) != ("", 1, 1.0):
+            raise UserError("--local runs in this process: leave out --address, --cpus-per-task and --gpus-per-task")
 
     def spread(self, config: SearchConfig, show_logs: bool = False) -> Spread:
         """A way to run a function over items there, on what `config.device` asks for; workers' log lines are shown if wanted.

@@ -34,14 +34,17 @@ def run_trials(
     """Run a grid on Ray Tune, or without Ray one trial after another, and show how far it is.
 
     Raises:
-        UserError: as `tuning.run_grid`.
+        UserError: as `tuning.run_grid`; trackers without it.
     """
+    if flags.trackers and flags.cluster.local:
+        raise UserError("--trackers hear of trials from Ray Tune: leave out --local")
     with watch_grid(console) as report:
         if flags.cluster.local:
             return run_grid_locally(trials, work, out, report)
         from zcpt_ray.cluster import describe, task_options  # a local job does without Ray, installed or not
-        from zcpt_ray.tuning import GridOptions, run_grid
+        from zcpt_ray.tuning import GridOptions, require_trackers, run_grid
 
+        require_trackers(flags.trackers)
         options = GridOptions(flags.cluster.join(), device, early_stopping, flags.trackers, flags.experiment)
         console.print(describe(task_options(device, options.resources)), highlight=False)
         return run_grid(trials, work, out, options, report)
@@ -57,10 +60,10 @@ def run_trainings(
     """
     if workers == 1:
         return run_trials(trials, train_and_report, out, flags, console, device, early_stopping)
-    if flags.cluster.local or early_stopping:
+    if flags.cluster.local or early_stopping or flags.trackers:
         raise UserError(
-            f"--workers {workers} needs Ray, and trainings that do not run beside each other: leave out --local and "
-            f"--early-stopping"
+            f"--workers {workers} needs Ray, but not Tune, which runs trainings beside each other: leave out --local, "
+            f"--early-stopping and --trackers"
         )
     from zcpt_ray.parallel_training import Workers, train_in_parallel
 
@@ -95,8 +98,9 @@ def watch_grid(console: Console) -> Iterator[Callable[[GridProgress], None]]:
 
 
 def end_with_failures(failures: Mapping[str, str], labels: Mapping[str, str]) -> None:
-    """A line for each trial that failed, then exit code 1; nothing if none did."""
-    for name, why in failures.items():
-        print(f"failed: {labels[name]}: {why}", file=sys.stderr)
+    """A line for each reason, with the trials that failed for it, then exit code 1; nothing if none did."""
+    for reason in dict.fromkeys(failures.values()):
+        failed = [labels[name] for name, why in failures.items() if why == reason]
+        print(f"failed: {'; '.join(failed)}: {reason}", file=sys.stderr)
     if failures:
         sys.exit(1)

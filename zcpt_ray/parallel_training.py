@@ -161,6 +161,9 @@ def _work(loop: dict[str, Any]) -> None:
         return
     share = Share(context.get_world_rank(), context.get_world_size())
     try:
+        if not (any_path(loop["directory"]) / "config.json").exists():  # a node that came later has a folder of its own there
+            address = ray.util.get_node_ip_address()
+            raise UserError(f"node {address} does not see {loop['directory']}; give a shared folder or a URI as --out")
         for metrics in train(loop["config"], any_path(loop["directory"]), share):
             if broadcast_from_rank_zero(share.rank == 0 and ray.get(progress.add.remote(metrics))):
                 return

@@ -73,11 +73,12 @@ def run_grid(
         UserError: `out` cannot be written or not be seen from every node, a tracker is unknown or not installed, or the cluster
             cannot run a trial.
     """
+    require_trackers(options.trackers)
     asked = task_options(options.device, options.resources)
     require_storage(out)
     refuse_node_local(out)
     watch = _Watch(len(trials), report)
-    callbacks = [watch, *(_tracker(name, options.experiment) for name in options.trackers)]
+    callbacks = [watch, *(TRACKERS[name](options.experiment) for name in options.trackers)]
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # what a trial reports as it fails has no error rate
     (out / MARK).write_text("")
@@ -138,11 +139,16 @@ def _early_stopping(epochs: int) -> ASHAScheduler | None:
     return ASHAScheduler(time_attr="epoch", metric="top1_error", mode="min", max_t=epochs, grace_period=max(1, epochs // 10))
 
 
-def _tracker(name: str, experiment: str) -> tune.Callback:
-    make = lookup(TRACKERS, name, "tracker")
-    if importlib.util.find_spec(name) is None:
-        raise UserError(f"tracker {name!r} is not installed: pip install 'zcpt_ray[{name}]'")
-    return make(experiment)
+def require_trackers(names: Sequence[str]) -> None:
+    """Find out now whether they are there.
+
+    Raises:
+        UserError: one is unknown or not installed.
+    """
+    for name in names:
+        lookup(TRACKERS, name, "tracker")
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"tracker {name!r} is not installed: .venv/bin/pip install -e '.[{name}]'")
 
 
 class _Watch(tune.Callback):
