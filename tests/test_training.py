@@ -1,6 +1,7 @@
 """Training: what it computes, and that it can be stopped at any epoch without a trace."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,27 @@ def test_images_that_do_not_fit() -> None:
         UserError, match="each worker needs at least 2 images of a minibatch, got a batch of 16, 1 images and 1 workers"
     ):
         run(dataclasses.replace(TOY, max_images=1))
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+@pytest.mark.parametrize("config", [TOY, pytest.param(DARTS, marks=pytest.mark.slow)], ids=["toy", "darts"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_compiled_or_not_a_step_is_the_same(config: TrainConfig) -> None:
+    """The random numbers are, those of drop path too; so the loss is, but for rounding."""
+    losses = []
+    for compiled in (False, True):
+        trainer = Trainer(resolve(dataclasses.replace(config, compile=compiled)), Share())
+        if isinstance(trainer.net, EvaluationNetwork):
+            trainer.net.set_drop_path(0.3)
+        torch.manual_seed(0)
+        losses.append(float(trainer.step(next(iter(trainer.feed.training_epoch(0))))[0]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match="there is no no-such-compiler; install"):
+        run(dataclasses.replace(TOY, compile=True))
 
 
 def test_noise_is_fresh_in_training_only() -> None:

@@ -115,7 +115,7 @@ class CandidatePool:
 
         That is what proposals leave: as each may bring a candidate that is validated after it, none should have to wait.
         """
-        proposals = len(self.store.missing_proposals())
+        proposals = self.config.num_proposals - len(self.store.proposals)
         room = min(IN_FLIGHT, max(0, self.places - proposals)) if proposals else IN_FLIGHT
         while self.data is not None and len(self.running) < room:
             if not self.waiting:  # looking through all that is known takes milliseconds
