@@ -1,5 +1,6 @@
 """The search on Ray gives the local loop's result, whoever is killed meanwhile. Every kill here is a real SIGKILL."""
 
+import asyncio
 import dataclasses
 import json
 import re
@@ -17,10 +18,11 @@ from processes import kill_when, stored
 from zcpt_ray import score_tables
 from zcpt_ray.cluster import TaskResources, connect, task_options
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.distributed import run_search, spread_over
+from zcpt_ray.distributed import CandidatePool, run_search, spread_over
 from zcpt_ray.errors import UserError
-from zcpt_ray.records import RunStore, SearchResult
+from zcpt_ray.records import Proposal, RunStore, SearchResult
 from zcpt_ray.search import run_search_locally
+from zcpt_ray.spaces import find_space
 
 pytestmark = [
     pytest.mark.cluster,
@@ -170,3 +172,24 @@ def test_a_score_table_is_the_local_one(cluster: int, tmp_path: Path, monkeypatc
     assert killed
     monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "other"))
     assert without_times(result) == locally(config)
+
+
+def test_validation_takes_what_proposals_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four places: with as many proposals missing nothing is validated, with fewer as much as fits, at last everything."""
+    config, space = dataclasses.replace(SMALL, num_proposals=6, num_validations=1), find_space(SMALL.space)
+    archs = [space.encode(space.arch(index)) for index in range(6)]
+    pool = CandidatePool.__ray_actor_class__(config, str(tmp_path / "run"), {"num_cpus": 1})
+
+    async def never(arch: str, minibatches: range) -> None:
+        await asyncio.sleep(3600)
+
+    async def running() -> list[int]:
+        counts = []
+        await pool.advance([object()], 4)
+        for index, arch in enumerate(archs):
+            await pool.add(Proposal(index, arch, (), 1, 1.0))
+            counts.append(len(pool.running))
+        return counts
+
+    monkeypatch.setattr(pool, "_collect", never)
+    assert asyncio.run(running()) == [0, 0, 1, 2, 3, 6]

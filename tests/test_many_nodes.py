@@ -27,7 +27,7 @@ from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.datasets import DATASETS, Dataset, RawImages
 from zcpt_ray.distributed import run_search
 from zcpt_ray.grids import Metrics, Trial
-from zcpt_ray.records import RunStore, SearchResult
+from zcpt_ray.records import Progress, RunStore, SearchResult
 from zcpt_ray.search import run_search_locally
 from zcpt_ray.tuning import GridOptions, run_grid
 
@@ -83,10 +83,15 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[Nodes]:
     nodes.cluster.shutdown()
 
 
+def titles(node: Any) -> dict[int, str]:
+    """What the node's processes call themselves: a worker names its task."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    return {child.pid: title_of(child) for child in raylet.children(recursive=True)}
+
+
 def runs_on(node: Any, title: str) -> bool:
     """Whether a worker of the node runs such a task."""
-    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    return any(title in title_of(child) for child in raylet.children(recursive=True))
+    return any(title in called for called in titles(node).values())
 
 
 def title_of(process: psutil.Process) -> str:
@@ -139,13 +144,15 @@ def test_tasks_share_a_gpu(tmp_path: Path) -> None:
     try:
         assert "2 tasks at a time, 1 CPU and 0.5 GPU each" in describe(task_options("auto", TaskResources(gpus=0.5)))
         free: list[float] = []
-        result = run_search(
-            LONGER,
-            tmp_path / "run",
-            TaskResources(gpus=0.25),
-            lambda _: free.append(ray.available_resources().get("GPU", 0.0)),
-        )
+        workers: set[int] = set()
+
+        def watch(_: Progress) -> None:
+            free.append(ray.available_resources().get("GPU", 0.0))
+            workers.update(pid for pid, title in titles(cluster.head_node).items() if "ray::_" in title)
+
+        result = run_search(dataclasses.replace(LONGER, num_validations=20), tmp_path / "run", TaskResources(gpus=0.25), watch)
         assert min(free) == 0
+        assert 4 <= len(workers) < 10  # for 30 proposals and more validations: a process does many
         assert result.resources == {"CPU": 1.0, "GPU": 0.25}
         assert_local(result, tmp_path)
     finally:

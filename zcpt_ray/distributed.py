@@ -17,6 +17,7 @@ from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray import search
+from zcpt_ray.autoscaling import nodes_to_come
 from zcpt_ray.cluster import TaskResources, nodes_without, places, plain_errors, task_options, this_node
 from zcpt_ray.configs import SearchConfig, run_id
 from zcpt_ray.costs import Sizes
@@ -93,7 +94,7 @@ class CandidatePool:
         """Keep validation going (after a restart: all that is not stored), and say how far we are.
 
         `data` is a list that holds the reference to the images, so that Ray passes on the reference; `places` says how many tasks
-        the cluster runs at a time.
+        the cluster runs at a time, or can come to run.
 
         Raises:
             Exception: what a validation task raised.
@@ -115,7 +116,7 @@ class CandidatePool:
 
         That is what proposals leave: as each may bring a candidate that is validated after it, none should have to wait.
         """
-        proposals = self.config.num_proposals - len(self.store.proposals)
+        proposals = min(IN_FLIGHT, self.config.num_proposals - len(self.store.proposals))
         room = min(IN_FLIGHT, max(0, self.places - proposals)) if proposals else IN_FLIGHT
         while self.data is not None and len(self.running) < room:
             if not self.waiting:  # looking through all that is known takes milliseconds
@@ -186,6 +187,7 @@ def run_search(
     left: list[int] = []
     waiting: list[Any] = []
     adding: list[Any] = []
+    spare = IN_FLIGHT if nodes_to_come() else 0  # a cluster that can grow does so for tasks that wait
     with plain_errors(f"; what is finished is kept in {directory}"):
         try:
             while True:
@@ -200,7 +202,7 @@ def run_search(
                     time.sleep(POLL_SECONDS)
                 added, adding = ray.wait(adding, num_returns=len(adding), timeout=0) if adding else ([], [])
                 ray.get(added)
-                progress = ray.get(pool.advance.remote([data], places(options)))
+                progress = ray.get(pool.advance.remote([data], places(options) + spare))
                 report(progress)
                 if progress.proposals_done == config.num_proposals and progress.validations_done == progress.validations_total:
                     result: SearchResult = ray.get(pool.result.remote(sizes, time.perf_counter() - started))

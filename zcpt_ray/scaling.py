@@ -87,7 +87,7 @@ def time_searches(searches: Mapping[int, SearchConfig]) -> Iterator[tuple[int, d
 
 
 def timed_search(config: SearchConfig) -> tuple[float, Progress]:
-    """Seconds that a search takes on the Ray of this process once its pool is there, and how far it was at the end."""
+    """Seconds that a search takes on the Ray of this process once it is under way, and how far it was at the end."""
     seen: list[tuple[float, Progress]] = []
     with TemporaryDirectory() as folder:
         run_search(config, Path(folder) / "run", report=lambda progress: seen.append((time.perf_counter(), progress)))
