@@ -19,6 +19,7 @@ from zcpt_ray.training_results import (
     paired_table,
     training_pairs,
     training_table,
+    with_distinct_names,
 )
 
 
@@ -149,9 +150,16 @@ def test_methods_are_rows_over_their_searches() -> None:
     assert pair["first - second"].startswith("+0.00 [")
     assert list(by_method(trained[:4])) == ["all"]
     assert by_method(trained[:2]) == {}
-    given = dataclasses.replace(training("x", 0, 1.0), name="x")
-    assert list(by_method([*trained[:4], given])) == ["found"]
+    given = [training("x", 0, 1.0), training("y", 0, 9.0)]
+    assert list(by_method([*trained[:4], given[0]])) == ["found"]
+    assert training_pairs([*trained[:4], *given]).empty  # no seeds of a search stand against those of what none found
     assert training_pairs(trained[:4])["pairs"].tolist() == [2]
+
+
+def test_one_name_of_two_networks_is_told_apart() -> None:
+    one, other = training("x", 0, 1.0), training("y", 0, 2.0)
+    same = [dataclasses.replace(trained, name="given") for trained in (one, other, one)]
+    assert [trained.name for trained in with_distinct_names(same)] == ["given", "given'", "given"]
 
 
 def test_learning_curves_are_all_epochs() -> None:

@@ -3,14 +3,14 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from zcpt_ray.configs import TrainConfig, run_id
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath
 from zcpt_ray.records import SearchResult
 from zcpt_ray.training_records import TrainResult
-from zcpt_ray.training_results import Trained
+from zcpt_ray.training_results import Trained, with_distinct_names
 
 SEARCH, TRAINING, GRID = "result.json", "training.json", "grid.json"
 TUNE_TRIAL = "params.json"
@@ -110,7 +110,7 @@ def search_directories(place: AnyPath) -> Iterator[AnyPath]:
         UserError: a folder that is there cannot be read.
     """
     problems: list[str] = []
-    for directory, names, _ in _walk(place, None, problems):
+    for directory, names, _ in _walk(place, None, problems, with_grids=False):
         if SEARCH in _ours(names):
             yield directory
     if problems and place.exists():
@@ -135,10 +135,10 @@ def _add_training(groups: dict[tuple[str, TrainConfig], _Trainings], directory: 
     result = TrainResult.load(directory)
     if not result.history:
         raise UserError(f"{directory / TRAINING} is no training of this version: it has no epochs")
-    rows = grid.rows if grid else ()
-    trained = [Trained(row.arch_name, result, row.search) for row in rows if row.run_id == run_id(result.config)]
+    rows, own, setting = grid.rows if grid else (), run_id(result.config), run_id(result.config.setting)
+    trained = [Trained(row.arch_name, result, row.search) for row in rows if row.run_id == own]
     group = groups[str(grid.directory if grid else directory.parent), result.config.setting]
-    group.trials.update(row.run_id for row in rows if row.setting == run_id(result.config.setting))
+    group.trials.update(row.run_id for row in rows if row.setting == setting)
     if all(other.result.config != result.config for other in group.trained):
         group.trained.extend(trained or [Trained(directory.name, result)])
 
@@ -149,10 +149,12 @@ def _named(groups: Mapping[tuple[str, TrainConfig], _Trainings]) -> Iterator[tup
         there = [other for where, other in groups if where == place]
         varied = [f.name for f in fields(TrainConfig) if len({getattr(other, f.name) for other in there}) > 1]
         told = ", ".join(f"{name} {getattr(setting, name)}" for name in varied)
-        yield f"{place}: {told}" if varied else place, group
+        yield f"{place}: {told}" if varied else place, replace(group, trained=with_distinct_names(group.trained))
 
 
-def _walk(directory: AnyPath, grid: _Grid | None, problems: list[str]) -> Iterator[tuple[AnyPath, set[str], _Grid | None]]:
+def _walk(
+    directory: AnyPath, grid: _Grid | None, problems: list[str], with_grids: bool = True
+) -> Iterator[tuple[AnyPath, set[str], _Grid | None]]:
     """Each directory, what is in it, and the grid that it belongs to."""
     try:
         entries: list[AnyPath] = sorted(directory.iterdir(), key=str)
@@ -160,12 +162,12 @@ def _walk(directory: AnyPath, grid: _Grid | None, problems: list[str]) -> Iterat
         problems.append(str(error) if isinstance(error, UserError) else f"cannot read {directory}: {error.strerror or error}")
         return
     names = {entry.name for entry in entries}
-    if GRID in names:
+    if with_grids and GRID in names:
         grid = _read_grid(directory, problems)
     yield directory, names, grid
     for entry in entries:
         if entry.name not in INSIDE_A_SEARCH and not entry.name.endswith(".json") and entry.is_dir():
-            yield from _walk(entry, grid, problems)
+            yield from _walk(entry, grid, problems, with_grids)
 
 
 def _read_grid(directory: AnyPath, problems: list[str]) -> _Grid:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from zcpt_ray import plots
 from zcpt_ray.ablation import cell_directory
 from zcpt_ray.ablation_results import ablation_table, cell_name, cells, proposals_validations_table, search_errors, varied_fields
@@ -56,7 +58,8 @@ def report_trainings(grid: Sequence[Training], report: Report) -> None:
     if not trained:
         return
     title = "Test error [%] after the last epoch, mean ± standard deviation over search and training seeds"
-    report.table(training_table({**by_architecture(trained), **by_method(trained)}), "trainings", title)
+    tables = [training_table(groups) for groups in (by_architecture(trained), by_method(trained)) if groups]
+    report.table(pd.concat(tables, ignore_index=True).fillna("-"), "trainings", title)
     if not (pairs := training_pairs(trained)).empty:
         report.table(pairs, "pairs", "Differences of mean test errors [%] with 95 % bootstrap intervals, over seeds in common")
     curves = learning_curves(trained)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,15 +105,23 @@ def training_directory(out: AnyPath, config: TrainConfig) -> AnyPath:
 def write_grid(grid: Sequence[Training], out: AnyPath) -> None:
     """`grid.json`: which trial is which architecture with which seed, and the search behind it.
 
-    What earlier grids in the same folder have finished stays there.
+    What earlier grids in the same folder have begun stays there.
+
+    Raises:
+        UserError: the file of an earlier grid cannot be read.
     """
     rows = [
         GridRow(t.arch_name, t.name, t.config.seed, run_id(t.config.setting), t.search and replace(t.search, candidates=()))
         for t in grid
     ]
-    names = {(row.arch_name, row.run_id) for row in rows}
-    with suppress(UserError):  # there is none, or none that can be read
-        finished = [row for row in read_grid(out) if (out / "trials" / row.run_id / "training.json").exists()]
-        rows += [row for row in finished if (row.arch_name, row.run_id) not in names]
+    if (out / "grid.json").exists():
+        here = {_what(row) for row in rows}
+        begun = [row for row in read_grid(out) if (out / "trials" / row.run_id).exists()]
+        rows += [row for row in begun if _what(row) not in here]
     with whole_file(out / "grid.json") as temporary:
         temporary.write_text(json.dumps({"trials": [dataclasses.asdict(row) for row in rows]}, indent=1))
+
+
+def _what(row: GridRow) -> tuple[str, str]:
+    """The trial, and the search behind it, whatever they are called."""
+    return row.run_id, run_id(row.search.config) if row.search else ""

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,18 @@ class Trained:
     name: str
     result: TrainResult
     search: SearchResult | None = None
+
+
+def with_distinct_names(trained: Sequence[Trained]) -> list[Trained]:
+    """The same, where a name that stands for several networks is told apart by dashes: `given`, `given'`."""
+    networks: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    renamed = []
+    for training in trained:
+        network = (training.result.config.space, training.result.config.arch)
+        if network not in (known := networks[training.name]):
+            known.append(network)
+        renamed.append(replace(training, name=training.name + "'" * known.index(network)))
+    return renamed
 
 
 def by_architecture(trained: Sequence[Trained]) -> dict[str, list[Trained]]:
@@ -166,13 +178,20 @@ def paired_difference(first: Mapping[Hashable, float], second: Mapping[Hashable,
 
 
 def training_pairs(trained: Sequence[Trained]) -> pd.DataFrame:
-    """`paired_table` of methods over search and training seeds; where there is one, of its architectures over training seeds."""
-    methods = by_method(trained)
-    groups = methods if len(methods) > 1 else by_architecture(trained)
-    errors: dict[str, dict[Hashable, float]] = {}
-    for name, members in groups.items():
-        with_search = [(m.search.config.seed if m.search and len(methods) > 1 else 0, m) for m in members]
-        errors[name] = {(seed, member.result.config.seed): member.result.error for seed, member in with_search}
+    """`paired_table` of methods over search and training seeds, without what no search found.
+
+    Where there is one method, of its architectures over training seeds.
+    """
+    errors: dict[str, dict[Hashable, float]]
+    if len(methods := by_method(trained)) > 1:
+        errors = {
+            name: {(m.search.config.seed, m.result.config.seed): m.result.error for m in members if m.search}
+            for name, members in methods.items()
+        }
+    else:
+        errors = {
+            name: {m.result.config.seed: m.result.error for m in members} for name, members in by_architecture(trained).items()
+        }
     return paired_table(errors)
 
 
