@@ -46,7 +46,7 @@ class Cluster:
     local: bool = False
     """Run in this process, without Ray."""
     address: str = ""
-    """Ray cluster to join; by default the one this machine is part of, or a new one here, as `local` always starts."""
+    """Ray cluster to join; by default the one this machine is part of, or a new one here, which `--address local` always starts."""
     cpus_per_task: int = 1
     """CPUs, and so threads, of each task."""
     gpus_per_task: float = 1.0

@@ -27,6 +27,10 @@ class GridFlags:
     experiment: str = "zcpt_ray"
     """What trackers call the experiment."""
 
+    def __post_init__(self) -> None:
+        if self.trackers and self.cluster.local:
+            raise UserError("--trackers hear of trials from Ray Tune: leave out --local")
+
 
 def run_trials(
     trials: Sequence[Trial], work: Work, out: AnyPath, flags: GridFlags, console: Console, device: str, early_stopping: int = 0
@@ -34,10 +38,8 @@ def run_trials(
     """Run a grid on Ray Tune, or without Ray one trial after another, and show how far it is.
 
     Raises:
-        UserError: as `tuning.run_grid`; trackers without it.
+        UserError: as `tuning.run_grid`.
     """
-    if flags.trackers and flags.cluster.local:
-        raise UserError("--trackers hear of trials from Ray Tune: leave out --local")
     with watch_grid(console) as report:
         if flags.cluster.local:
             return run_grid_locally(trials, work, out, report)

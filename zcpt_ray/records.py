@@ -80,7 +80,8 @@ class SearchResult:
 
     `benchmark` is what a tabular benchmark knows of the best architecture: empty if that is not in it, None without a table.
     `num_known` is how many of the candidates are in it. `costs`: parameters and multiply-adds of the networks that the best
-    architecture makes, by what they are for. `resources`: the CPUs and the share of a GPU that each task had.
+    architecture makes, by what they are for. `resources`: the CPUs and the share of a GPU that each task of
+    the last call had; a trial of a grid, which does not know its share, counts a GPU as whole.
     """
 
     config: SearchConfig

@@ -62,7 +62,7 @@ def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:
     """The device that `config` means in this process, and the precision there.
 
     Raises:
-        UserError: no such device, it has no bfloat16, or there is nothing to compile for it with.
+        UserError: no such device, it has no bfloat16, or there is nothing to compile for a CPU with.
     """
     device = local_device(config.device)
     if config.compile and device == "cpu" and not shutil.which(compiler := os.environ.get("CXX", "g++")):
