@@ -96,7 +96,7 @@ def test_an_ablation_ends_in_tables_and_figure_4(monkeypatch: pytest.MonkeyPatch
     rows = pd.read_parquet("out/ablation.parquet")
     assert rows[["N", "V"]].to_numpy().tolist() == [[1, 0], [1, 3], [2, 0], [2, 3]]
     assert (rows["seeds"] == 2).all()
-    assert "8 cells of 2 searches (cells that differ" in " ".join(capsys.readouterr().out.split())
+    assert "8 cells of 2 searches (cells that differ in N and V only share one)" in " ".join(capsys.readouterr().out.split())
     assert not table.exists()
     assert not Path("out/proposals-validations.svg").exists()  # there are no errors to draw
 

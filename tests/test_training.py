@@ -308,7 +308,9 @@ def test_compiled_or_not_a_step_is_the_same(config: TrainConfig) -> None:
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UserError, match="there is no no-such-compiler; install"):
+    with pytest.raises(
+        UserError, match=r"--compile needs a C\+\+ compiler, there is no no-such-compiler; install g\+\+ or leave out --compile"
+    ):
         run(dataclasses.replace(TOY, compile=True))
 
 
