@@ -82,8 +82,13 @@ def shared_runs(cells: Sequence[SearchConfig]) -> dict[str, list[SearchConfig]]:
     """Cells that differ in N and V only, most proposals first, by a name for them all."""
     runs = defaultdict(list)
     for cell in cells:
-        runs[run_id(replace(cell, num_proposals=1, num_validations=0))].append(cell)
+        runs[_shared_name(cell)].append(cell)
     return {name: sorted(members, key=lambda c: (-c.num_proposals, -c.num_validations)) for name, members in runs.items()}
+
+
+def _shared_name(cell: SearchConfig) -> str:
+    """The same for cells that differ in N and V only."""
+    return run_id(replace(cell, num_proposals=1, num_validations=0))
 
 
 def cell_directory(out: AnyPath, cell: SearchConfig) -> AnyPath:
@@ -119,8 +124,7 @@ def _search_cell(cell: SearchConfig, out: AnyPath, report: Searched, data: Searc
     directory = cell_directory(out, cell)
     if _is_finished(cell, out):
         return SearchResult.load(directory)
-    (name,) = shared_runs((cell,))
-    store = RunStore(cell, out / "searches" / name)
+    store = RunStore(cell, out / "searches" / _shared_name(cell))
     result = with_benchmark(run_search_locally(cell, store, partial(report, cell), data))
     result.save(directory)
     return result

@@ -142,6 +142,16 @@ def nodes_without(path: AnyPath) -> list[str]:
     return [node["NodeManagerAddress"] for node, sees in zip(nodes, ray.get(asked), strict=True) if not sees]
 
 
+def require_seen(out: AnyPath, name: str) -> None:
+    """In a task: see that this node, be it one that came later, has no folder of its own there, but the one with that file.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    if not (out / name).exists():
+        raise UserError(f"node {ray.util.get_node_ip_address()} does not see {out}; give a shared folder or a URI as --out")
+
+
 def refuse_node_local(out: AnyPath) -> None:
     """Trials of any node must find what those of another have kept.
 

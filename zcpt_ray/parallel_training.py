@@ -21,7 +21,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray.autoscaling import nodes_to_come
-from zcpt_ray.cluster import TaskResources, nodes_there, places_on, plain_errors, refuse_node_local, task_options, this_node
+from zcpt_ray.cluster import TaskResources, places, plain_errors, refuse_node_local, require_seen, task_options, this_node
 from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath, any_path
@@ -72,10 +72,10 @@ def train_in_parallel(config: TrainConfig, directory: AnyPath, workers: Workers)
 def _scaling(config: TrainConfig, workers: Workers) -> ray.train.ScalingConfig:
     """What Ray Train starts on the cluster as it is now or may grow to be; asked for more, it would wait for ever."""
     options = task_options(config.device, TaskResources(workers.cpus, workers.gpus))
-    places = sum(places_on(node, options) for node in nodes_there())
-    if workers.count > places and not nodes_to_come():
+    room = places(options)
+    if workers.count > room and not nodes_to_come():
         each = f"{options['num_cpus']:g} CPUs and {options['num_gpus']:g} GPUs"
-        raise UserError(f"{workers.count} workers ask for {each} each, and the nodes of the cluster have room for {places} of them")
+        raise UserError(f"{workers.count} workers ask for {each} each, and the nodes of the cluster have room for {room} of them")
     use_gpu = options["num_gpus"] > 0
     each_worker = {"CPU": options["num_cpus"], **({"GPU": options["num_gpus"]} if use_gpu else {})}
     return ray.train.ScalingConfig(num_workers=workers.count, use_gpu=use_gpu, resources_per_worker=each_worker)
@@ -161,9 +161,7 @@ def _work(loop: dict[str, Any]) -> None:
         return
     share = Share(context.get_world_rank(), context.get_world_size())
     try:
-        if not (any_path(loop["directory"]) / "config.json").exists():  # a node that came later has a folder of its own there
-            address = ray.util.get_node_ip_address()
-            raise UserError(f"node {address} does not see {loop['directory']}; give a shared folder or a URI as --out")
+        require_seen(any_path(loop["directory"]), "config.json")
         for metrics in train(loop["config"], any_path(loop["directory"]), share):
             if broadcast_from_rank_zero(share.rank == 0 and ray.get(progress.add.remote(metrics))):
                 return

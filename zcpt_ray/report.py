@@ -21,7 +21,7 @@ from zcpt_ray.ablation_results import (
     sorts_by,
     varied_fields,
 )
-from zcpt_ray.configs import SearchConfig, run_id
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.files import AnyPath
 from zcpt_ray.found_runs import Found, FoundRuns
 from zcpt_ray.page import Code, Fold, Part, Section, Text
@@ -40,6 +40,7 @@ from zcpt_ray.training_results import (
     Trained,
     by_architecture,
     by_method,
+    each_once,
     learning_curves,
     paired_table,
     sizes_and_errors,
@@ -92,7 +93,7 @@ def _search_summary(results: Sequence[SearchResult]) -> dict[str, object]:
 
 def _training_summary(trained: Sequence[Trained], trials: int | None) -> dict[str, object]:
     """`trials` is how many the grid has in all, finished or not."""
-    results = list({run_id(training.result.config): training.result for training in trained}.values())
+    results = each_once(trained)
     return {
         "kind": "trainings",
         "space": _all(result.config.space for result in results),

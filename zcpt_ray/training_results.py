@@ -30,8 +30,13 @@ class Trained:
     search: SearchResult | None = None
 
 
+def each_once(trained: Sequence[Trained]) -> list[TrainResult]:
+    """The trainings; one whose network several searches found is one."""
+    return list({run_id(training.result.config): training.result for training in trained}.values())
+
+
 def with_distinct_names(trained: Sequence[Trained]) -> list[Trained]:
-    """The same, where a name that stands for several networks is told apart by dashes: `given`, `given'`."""
+    """The same, where a name that stands for several networks is told apart by primes: `given`, `given'`."""
     networks: dict[str, list[tuple[str, str]]] = defaultdict(list)
     renamed = []
     for training in trained:
@@ -72,7 +77,7 @@ def training_table(groups: Mapping[str, Sequence[Trained]]) -> pd.DataFrame:
     """
     rows = []
     for name, members in groups.items():
-        trainings = list({run_id(member.result.config): member.result for member in members}.values())
+        trainings = each_once(members)
         config, errors = trainings[0].config, [training.error for training in trainings]
         archs = {training.config.arch for training in trainings}
         row: dict[str, Any] = {"trained": name, "space": config.space, "dataset": config.dataset, "recipe": config.recipe}

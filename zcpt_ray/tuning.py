@@ -16,7 +16,7 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from zcpt_ray.cluster import TaskResources, refuse_node_local, task_options
+from zcpt_ray.cluster import TaskResources, refuse_node_local, require_seen, task_options
 from zcpt_ray.errors import UserError
 from zcpt_ray.files import AnyPath
 from zcpt_ray.grids import GridOutcome, GridProgress, Metrics, Trial, Work, require_storage
@@ -87,8 +87,7 @@ def run_grid(
     def trainable(config: dict[str, Any]) -> None:
         torch.set_num_threads(int(asked["num_cpus"]))
         try:
-            if not (out.absolute() / MARK).exists():
-                raise UserError(f"node {ray.util.get_node_ip_address()} does not see {out}; give a shared folder or a URI as --out")
+            require_seen(out.absolute(), MARK)
             work(ray.get(payloads)[config["trial"]["name"]], out.absolute(), tune.report)
         except UserError as error:
             tune.report({"failure": str(error), "share": 1.0})
