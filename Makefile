@@ -1,14 +1,18 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# What makes the environment: the first of these that is there and no older than 3.11, or PYTHON3=... of yours.
+PYTHON3 ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c "$(IS_NEW_ENOUGH)" 2>/dev/null && { echo $$python; break; }; done)
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # A process per core with one thread each, whole files at a time: torch's threads would get into each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: search test check
+.PHONY: search test check wheel
 
 # The main job on the embedded data set: about a minute and a half on two cores.
 search: $(STAMP)
-	$(PYTHON) jobs/nb201_search.py --batch-size 64 --num-validations 20
+	$(VENV)/bin/zcpt search --space nasbench201 --batch-size 64 --num-validations 20
 
 test: $(STAMP)
 	$(PYTEST)
@@ -19,8 +23,17 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(PYTEST)
 
-$(STAMP): requirements.lock pyproject.toml
-	python3.11 -m venv $(VENV)
+# What pip installs, in build/wheel/; build/ may hold modules that are gone.
+wheel: $(STAMP)
+	rm -rf build
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+
+$(STAMP): requirements.lock pyproject.toml | $(PYTHON)
 	$(PYTHON) -m pip install --quiet --requirement requirements.lock
 	$(PYTHON) -m pip install --quiet --no-deps --editable .
 	touch $(STAMP)
+
+$(PYTHON):
+	@$(or $(PYTHON3),false) -c "$(IS_NEW_ENOUGH)" 2>/dev/null || { \
+		echo "no Python from 3.11 on is here; install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON3) -m venv $(VENV)

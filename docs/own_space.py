@@ -1,17 +1,17 @@
 """A search space of one's own: two cells of three nodes, over ops that the package has and one that it has not.
 
-Searched like any other: jobs/search.py --space docs/own_space.py --dataset FOLDER_OF_IMAGES
+Searched like any other: zcpt search --space docs/own_space.py --dataset FOLDER_OF_IMAGES
 """
 
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge
-from zcpt_ray.cells import Cell
+from zcpt_ray.engine.cells import Cell
+from zcpt_ray.engine.layers import Head, Layer, ResidualBlock, Stem
+from zcpt_ray.engine.ops import CELL_OPS, CandidateOp
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Head, Layer, ResidualBlock, Stem
-from zcpt_ray.ops import OPS, CandidateOp
 from zcpt_ray.spaces import Space
-from zcpt_ray.supernet import Supernet
 
 
 class Bottleneck(CandidateOp):
@@ -29,7 +29,7 @@ class Bottleneck(CandidateOp):
         return self.body(x) if active else None
 
 
-MY_OPS = {**OPS, "bottleneck": Bottleneck}
+MY_OPS = {**CELL_OPS, "bottleneck": Bottleneck}
 CANDIDATES = ("skip_connect", "nor_conv_3x3", "bottleneck")
 ENDS = ((0, 1), (0, 2), (1, 2))  # source and target node of each edge
 
@@ -53,7 +53,9 @@ class OwnSpace(Space):
 
     def graphs(self, arch: ArchSpec) -> dict[str, list[tuple[str, str, str]]]:
         """How it is drawn: nodes 0, 1 and 2, joined by the ops that were kept."""
-        return {"cell": [(str(source), str(target), op) for (source, target), (op,) in zip(ENDS, arch.kept, strict=True)]}
+        return {
+            "cell": [(str(source), str(target), op) for (source, target), (op,) in zip(ENDS, arch.kept, strict=True)]
+        }
 
     def encode(self, arch: ArchSpec) -> str:
         return ",".join(op for (op,) in arch.kept)
@@ -61,7 +63,9 @@ class OwnSpace(Space):
     def decode(self, text: str) -> ArchSpec:
         ops = text.split(",")
         if len(ops) != len(self.edges) or not set(ops) <= set(CANDIDATES):
-            raise UserError(f"not an architecture of this space: {text!r}; expected {len(self.edges)} of {', '.join(CANDIDATES)}")
+            raise UserError(
+                f"not an architecture of this space: {text!r}; expected {len(self.edges)} of {', '.join(CANDIDATES)}"
+            )
         return ArchSpec(self.name, tuple((op,) for op in ops))
 
 

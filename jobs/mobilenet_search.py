@@ -1,7 +1,6 @@
-"""Zero-Cost-PT on the MobileNet-like space of 21 layers: meant for images of 224 pixels, works with those of any data set."""
+"""Zero-Cost-PT on the MobileNet-like space of 21 layers, for images of 224 pixels or any other size."""
 
-from zcpt_ray.cli import main
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.cli import search
 
 if __name__ == "__main__":
-    main(__doc__ or "", SearchConfig(space="mobilenet", batch_size=64))
+    search.main(description=__doc__, space="mobilenet", batch_size=64)

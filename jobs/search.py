@@ -1,7 +1,6 @@
 """Zero-Cost-PT on any search space, one of the package's or your own in a Python file: `--space FILE.py`."""
 
-from zcpt_ray.cli import main
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.cli import search
 
 if __name__ == "__main__":
-    main(__doc__ or "", SearchConfig())
+    search.main()

@@ -21,7 +21,11 @@ def on_this_machine(head: str, workers: list[str], key: Path, store: Path) -> di
     config = copy.deepcopy(read("cluster.yaml"))
     config["provider"] = {"type": "local", "head_ip": head, "worker_ips": workers}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(key)}
-    for aws in ("available_node_types", "head_node_type", "max_workers"):  # machine types; this provider knows addresses only
+    for aws in (
+        "available_node_types",
+        "head_node_type",
+        "max_workers",
+    ):  # machine types; this provider knows addresses only
         del config[aws]
     for key in ("setup_commands", "head_setup_commands"):
         kept = [line for line in config[key] if not ON_AWS_ONLY.search(line)]

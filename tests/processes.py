@@ -29,4 +29,8 @@ def kill_when(title: str, ready: Callable[[], bool], killed: list[dict[str, int]
 
 
 def stored(out: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for name in ("proposals", "validations") for path in (out / name).glob("*.json")}
+    return {
+        str(path): path.stat().st_mtime_ns
+        for name in ("proposals", "validations")
+        for path in (out / name).glob("*.json")
+    }

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from zcpt_ray.arch import Edge, PartialArch
 
 names = st.lists(st.sampled_from("abcdefg"), min_size=2, max_size=5, unique=True).map(tuple)
-edges = st.lists(names.flatmap(lambda ops: st.integers(1, len(ops) - 1).map(lambda keep: (ops, keep))), min_size=1, max_size=5).map(
-    lambda parts: tuple(Edge(f"e{i}", ops, keep) for i, (ops, keep) in enumerate(parts))
-)
+edges = st.lists(
+    names.flatmap(lambda ops: st.integers(1, len(ops) - 1).map(lambda keep: (ops, keep))), min_size=1, max_size=5
+).map(lambda parts: tuple(Edge(f"e{i}", ops, keep) for i, (ops, keep) in enumerate(parts)))
 
 
 @given(edges, st.randoms(use_true_random=False))
@@ -27,12 +27,12 @@ def test_edge_weights(edges: tuple[Edge, ...], random) -> None:
     arch = PartialArch.all_open(edges)
     edge = random.randrange(len(edges))
     op = random.choice(edges[edge].candidates)
-    share = 1 / len(edges[edge].candidates)
+    weight = 1 / len(edges[edge].candidates)
     column = edges[edge].candidates.index(op)
-    assert arch.edge_weights()[edge] == (share,) * len(edges[edge].candidates)
+    assert arch.edge_weights()[edge] == (weight,) * len(edges[edge].candidates)
     perturbed = arch.perturb(edge, op).edge_weights()
     assert perturbed[edge][column] == 0
-    assert sum(perturbed[edge]) == pytest.approx(1 - share)
+    assert sum(perturbed[edge]) == pytest.approx(1 - weight)
     assert perturbed[:edge] + perturbed[edge + 1 :] == arch.edge_weights()[:edge] + arch.edge_weights()[edge + 1 :]
     kept = tuple(random.sample(edges[edge].candidates, edges[edge].keep))
     assert arch.perturb(edge, op).discretize(edge, kept) == arch.discretize(edge, kept)
@@ -59,12 +59,12 @@ def test_mistakes_name_the_edge_and_the_op() -> None:
 
 
 def test_an_edge_without_a_choice_is_decided_from_the_start() -> None:
-    arch = PartialArch.all_open((Edge("inputs", ("0", "1"), keep=2, share=1), Edge("op", ("a", "b"))))
+    arch = PartialArch.all_open((Edge("inputs", ("0", "1"), keep=2, op_weight=1), Edge("op", ("a", "b"))))
     assert arch.kept == (("0", "1"), None)
 
 
 def test_an_edge_that_sums_weighs_every_op_1_until_it_is_removed() -> None:
-    arch = PartialArch.all_open((Edge("inputs", ("0", "1", "2"), keep=2, share=1),))
+    arch = PartialArch.all_open((Edge("inputs", ("0", "1", "2"), keep=2, op_weight=1),))
     assert arch.edge_weights() == ((1, 1, 1),)
     assert arch.perturb(0, "1").edge_weights() == ((1, 0, 1),)
     assert arch.reduce_to(0, "1").edge_weights() == ((0, 1, 0),)

@@ -6,7 +6,9 @@ from zcpt_ray.seeding import derive_seed, generator
 
 def test_seeds_are_the_same_in_another_process() -> None:
     code = "from zcpt_ray.seeding import derive_seed; print(derive_seed(0, 'proposal', 3))"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env={"PYTHONHASHSEED": "7"}).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env={"PYTHONHASHSEED": "7"}
+    ).stdout
     assert int(printed) == derive_seed(0, "proposal", 3)
 
 

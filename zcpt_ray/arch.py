@@ -10,8 +10,8 @@ Graph = list[tuple[str, str, str]]
 class Edge:
     """One decision of a search space: `candidates` are its ops, `keep` of them survive.
 
-    While the edge is open each op weighs `share`: by default 1/|candidates|, so that it averages them; with 1 it sums them, as a
-    node does with its inputs.
+    While the edge is open each op weighs `op_weight`. By default that is 1/|candidates|: the edge averages its ops.
+    With 1 it sums them, as a node does with its inputs.
 
     Raises:
         ValueError: an empty or repeated candidate, or a `keep` outside 1..len(candidates).
@@ -20,7 +20,7 @@ class Edge:
     name: str
     candidates: tuple[str, ...]
     keep: int = 1
-    share: float | None = None
+    op_weight: float | None = None
 
     def __post_init__(self) -> None:
         if not self.candidates or len(set(self.candidates)) != len(self.candidates):
@@ -31,14 +31,15 @@ class Edge:
     @property
     def open_weight(self) -> float:
         """What each op weighs while nothing is decided."""
-        return 1 / len(self.candidates) if self.share is None else self.share
+        return 1 / len(self.candidates) if self.op_weight is None else self.op_weight
 
 
 @dataclass(frozen=True)
 class PartialArch:
     """A supernet in the middle of a search: A_t of the paper, with A - (e, o) written as a `removed` op.
 
-    Edges are named by their index in `edges`. `kept[e]` holds the ops that edge e was discretized to, or None while it is open.
+    Edges are named by their index in `edges`. `kept[e]` holds the ops that edge e was discretized to, or None while it
+    is open.
     """
 
     edges: tuple[Edge, ...]
@@ -104,13 +105,14 @@ class PartialArch:
         return replace(self, removed=self.removed | others)
 
     def edge_weights(self) -> tuple[tuple[float, ...], ...]:
-        """Per edge the weight of each candidate op: `Edge.open_weight` (1/|O(e)|) on an open edge, 1 if kept, 0 otherwise.
+        """Per edge the weight of each candidate op: `Edge.open_weight` while it is open; then 1 if kept and 0 if not.
 
-        After a removal the others are not renormalised (as the paper's released code does it).
+        A removed op weighs 0. The others keep their weights, as in the paper's released code.
         """
         return tuple(
             tuple(
-                edge.open_weight * ((index, op) not in self.removed) if ops is None else float(op in ops) for op in edge.candidates
+                edge.open_weight * ((index, op) not in self.removed) if ops is None else float(op in ops)
+                for op in edge.candidates
             )
             for index, (edge, ops) in enumerate(zip(self.edges, self.kept, strict=True))
         )

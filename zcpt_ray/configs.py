@@ -3,13 +3,50 @@
 import dataclasses
 import hashlib
 import json
+import numbers
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType, NoneType
+from typing import Any, get_args
 
+import numpy as np
+
+from zcpt_ray.devices import DEVICE_NAMES
 from zcpt_ray.errors import UserError
 
-DEVICES = ("auto", "cpu", "cuda")
+FIELD_KINDS = {str: "a text", bool: "True or False", int: "a whole number", float: "a number"}
+"""What the fields of a configuration may hold, as messages say it."""
+
+
+def _take_as_declared(config: Any) -> None:
+    """Have each field hold its declared type: numbers of numpy become Python's, paths become texts.
+
+    Raises:
+        UserError: a value of another kind, such as 3.0 for a whole number.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        kinds = get_args(field.type) or (field.type,)
+        if value is None and NoneType in kinds:
+            continue
+        object.__setattr__(config, field.name, _as_kind(field.name, value, kinds[0]))
+
+
+def _as_kind(name: str, value: Any, kind: Any) -> Any:
+    if kind is str and isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    if kind is bool and isinstance(value, bool | np.bool_):
+        return bool(value)
+    if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    if kind not in FIELD_KINDS:
+        if isinstance(value, kind):
+            return value
+        raise UserError(f"{name} must be a {kind.__name__}, got {value!r}")
+    raise UserError(f"{name} must be {FIELD_KINDS[kind]}, got {value!r}")
 
 
 def _check_least(config: object, least: Mapping[str, float]) -> None:
@@ -53,8 +90,16 @@ class SupernetTraining:
     """Train and judge on the first so many images of each half, for a machine without a GPU; 0 takes all."""
 
     def __post_init__(self) -> None:
+        _take_as_declared(self)
         whole = {"epochs": 0, "retrain_epochs": 0, "training_batch_size": 2, "max_images": 0}
-        rates = ("learning_rate", "min_learning_rate", "momentum", "weight_decay", "gradient_clip", "alpha_learning_rate")
+        rates = (
+            "learning_rate",
+            "min_learning_rate",
+            "momentum",
+            "weight_decay",
+            "gradient_clip",
+            "alpha_learning_rate",
+        )
         _check_least(self, whole | dict.fromkeys(rates, 0))
 
 
@@ -63,7 +108,7 @@ class SearchConfig:
     """One Zero-Cost-PT search (algorithm 1 of the paper).
 
     Raises:
-        UserError: a number is out of range. Names are looked up by `search.resolve`.
+        UserError: a number is out of range. Names are looked up by `Search.of`.
     """
 
     space: str = "nasbench201"
@@ -93,16 +138,17 @@ class SearchConfig:
     max_flops: float | None = None
     """Budget: at most so many million multiply-adds, in that network on one image."""
     device: str = "auto"
-    """cpu, cuda, or auto: a GPU if there is one."""
+    """cpu, cuda, xpu (Intel), mps (Apple), or auto: an NVIDIA, AMD or Intel GPU if there is one."""
     training: SupernetTraining = SupernetTraining()
 
     def __post_init__(self) -> None:
+        _take_as_declared(self)
         _check_least(self, {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1})
         for name in ("max_params", "max_flops"):
             if (limit := getattr(self, name)) is not None and not limit > 0:
                 raise UserError(f"{name} must be a number of millions above 0, got {limit}")
-        if self.device not in DEVICES:
-            raise UserError(f"unknown device {self.device!r}; choose from {', '.join(DEVICES)}")
+        if self.device not in DEVICE_NAMES:
+            raise UserError(f"unknown device {self.device!r}; choose from {', '.join(DEVICE_NAMES)}")
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "SearchConfig":
@@ -118,7 +164,7 @@ class TrainConfig:
     """One training of one architecture. What is None is as the recipe says.
 
     Raises:
-        UserError: a number is out of range. Names are looked up by `training.resolve`.
+        UserError: a number is out of range. Names are looked up by `TrainPlan.of`.
     """
 
     arch: str
@@ -136,9 +182,9 @@ class TrainConfig:
     batch_size: int | None = None
     """Images per step, over all workers."""
     channels: int | None = None
-    """Initial channels, on the DARTS spaces only; CIFAR: 36, ImageNet: 48."""
+    """Initial channels, where the space takes them; DARTS: 36, for ImageNet 48."""
     num_cells: int | None = None
-    """Cells, on the DARTS spaces only; CIFAR: 20, ImageNet: 14."""
+    """Cells, where the space takes them; DARTS: 20, for ImageNet 14."""
     max_images: int = 0
     """Train and test on so many images, evenly spread over the data set, for a machine without a GPU; 0 takes all."""
     precision: str = "auto"
@@ -146,16 +192,31 @@ class TrainConfig:
     compile: bool = False
     """Pass the network through torch.compile."""
     device: str = "auto"
-    """cpu, cuda, or auto: a GPU if there is one."""
+    """cpu, cuda, xpu (Intel), mps (Apple), or auto: an NVIDIA, AMD or Intel GPU if there is one."""
     loader_workers: int = 4
     """Processes that decode images which do not fit in memory (ImageNet); 0 decodes in the training process."""
 
     def __post_init__(self) -> None:
-        least = {"seed": 0, "epochs": 1, "batch_size": 2, "channels": 1, "num_cells": 3, "max_images": 0, "loader_workers": 0}
+        _take_as_declared(self)
+        least = {
+            "seed": 0,
+            "epochs": 1,
+            "batch_size": 2,
+            "channels": 1,
+            "num_cells": 3,
+            "max_images": 0,
+            "loader_workers": 0,
+        }
         _check_least(self, {name: bound for name, bound in least.items() if getattr(self, name) is not None})
-        for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
+        for name, choices in (("device", DEVICE_NAMES), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the network that are not as usual, by name."""
+        given = {"channels": self.channels, "num_cells": self.num_cells}
+        return {name: size for name, size in given.items() if size is not None}
 
     @property
     def setting(self) -> "TrainConfig":
@@ -163,24 +224,16 @@ class TrainConfig:
         return TrainConfig(**{**vars(self), "arch": "", "space": "", "seed": 0, "device": "auto", "loader_workers": 0})
 
 
-def run_id(config: SearchConfig | TrainConfig) -> str:
-    """A short digest of the configuration: the name of its run."""
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+def identity(config: SearchConfig | TrainConfig, own: Mapping[str, str]) -> dict[str, Any]:
+    """What a run directory is claimed with: the configuration and, by kind and name, what the user's own parts hold."""
+    return dataclasses.asdict(config) | ({"own": dict(own)} if own else {})
 
 
-DARTS_SPACES = ("darts", *(f"darts-{kind}" for kind in ("imagenet", "with-none", "s1", "s2", "s3", "s4")))
-SMOKE_SPACES = {name: f"{name}-small" for name in DARTS_SPACES}
-"""What a smoke run searches in place of a space that takes minutes: the same choices in smaller networks."""
+def run_name(config: SearchConfig | TrainConfig, own: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A short digest of `identity`: the name of a run."""
+    return digest(identity(config, own))
 
 
-def smoke(config: SearchConfig) -> SearchConfig:
-    """The same search, as small as it goes: it shows that everything runs, not what the method finds.
-
-    Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often. 4 images are the fewest that
-    every proxy takes.
-    """
-    training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
-    few = min(config.num_proposals, 2), min(config.num_validations, 3)
-    config = dataclasses.replace(config, space=SMOKE_SPACES.get(config.space, config.space))
-    return dataclasses.replace(config, num_proposals=few[0], num_validations=few[1], batch_size=4, evaluations=8, training=training)
+def digest(identity: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits that stand for names and numbers."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()

@@ -2,7 +2,8 @@
 
 
 class UserError(Exception):
-    """Bad input, in one line that says what was given and what is allowed. Jobs print it without a traceback and exit with 2.
+    """Bad input, in one line: what was given, and what is allowed.
 
+    Commands print it without a traceback and exit with 2.
     No `ValueError`: the command-line parser would catch that and wrap it in a page of help.
     """

@@ -5,32 +5,54 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from zcpt_ray.data import ImageSet, LazyImages, data_directory
+from zcpt_ray.datasets.images import EncodedImages, resize_images, whole_size
+from zcpt_ray.datasets.minibatches import ImageSet, LazyImages
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import generator
+from zcpt_ray.storage.paths import data_directory
 
-SAMPLE = 1000
-"""Lazy images whose pixels stand for all, where mean and standard deviation are not given."""
+STATISTICS_SAMPLE = 1000
+"""How many lazy images stand for all of them, where mean and deviation are not given."""
 
 
 class RawImages(NamedTuple):
-    """What a reader finds: images, uint8 [n, C, H, W] or lazy, labels int64 [n], and names of the classes where it knows them."""
+    """What a reader finds: images, uint8 [n, C, H, W] or lazy, and their labels, int64 [n].
+
+    `classes` are the names of the classes, where it knows them. `origin` says in words which images these are, such as
+    "the folder train/".
+    """
 
     images: np.ndarray | LazyImages
     labels: np.ndarray
     classes: tuple[str, ...] = ()
+    origin: str = ""
+
+
+@runtime_checkable
+class SizedReader(Protocol):
+    """A reader that can read its images at another size."""
+
+    def __call__(self, folder: Path, split: str) -> RawImages:
+        """Read the images of a split."""
+
+    def at_size(self, size: int) -> "SizedReader":
+        """The same for images of `size` x `size` pixels."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named data set. `read(folder, split)` gives raw images; `folder` is the data directory, which it may do without.
+    """A named data set, and how to read it.
 
-    `num_classes` None: as many as the reader names. `mean` and `std` None: those of the training images. `padding` is that of
-    random crops.
+    - `num_classes`: without it, as many as the reader names.
+    - `mean` and `std`, per channel on a scale of 0 to 1: without them, those of the training images.
+    - `flip`: mirroring keeps the label.
+    - `read(folder, split)` gives the raw "train" or "test" images; `folder` is the data directory.
+    - `padding`: black pixels around an image that random crops may show.
+    - `image_size`: images are resized to so many pixels a side once they are read; without it they stay as they are.
     """
 
     name: str
@@ -40,26 +62,94 @@ class Dataset:
     flip: bool
     read: Callable[[Path, str], RawImages]
     padding: int = 4
+    image_size: int | None = None
 
-    def load(self, split: str) -> ImageSet:
-        """The "train" or "test" images.
+    def resized(self, size: int) -> "Dataset":
+        """The same data set with images of `size` x `size` pixels.
+
+        The square in the middle of an image is taken, and random crops are padded by an eighth of the size.
 
         Raises:
-            UserError: the data is missing, unreadable, or has labels outside the data set's classes.
+            UserError: the size is not whole, or too small.
         """
-        raw = self.read(data_directory(), split)
-        images, labels, classes = raw
-        num_classes = self.num_classes or len(classes)
-        if not len(images) == len(labels) > 0:
-            raise UserError(f"{self.name} {split}: {len(images)} images and {len(labels)} labels; expected as many, and some")
-        if labels.min() < 0 or labels.max() >= num_classes:
-            raise UserError(f"{self.name} {split}: labels {labels.min()}..{labels.max()}; they must lie in 0..{num_classes - 1}")
+        size = whole_size(size)
+        padding = size // 8 if self.padding else 0
+        if isinstance(self.read, SizedReader):
+            return replace(self, read=self.read.at_size(size), padding=padding)
+        return replace(self, image_size=size, padding=padding)
+
+    def load(self, split: str) -> ImageSet:
+        """Read the "train" or "test" images.
+
+        Raises:
+            UserError: the data is missing, unreadable, of another kind than `RawImages` says, or has labels outside
+                the data set's classes.
+        """
+        if split not in ("train", "test"):
+            raise UserError(f"unknown split {split!r} of {self.name}; choose from train, test")
+        read = self._read(split)
+        num_classes = self.num_classes or len(read.classes)
+        self._check(read, split, num_classes)
+        raw = self._at_size(read)
         mean, std = self.mean, self.std
         if mean is None or std is None:
-            found = channel_statistics(raw.images if split == "train" else self.read(data_directory(), "train").images)
+            training = raw if split == "train" else self._at_size(self._read("train"))
+            found = channel_statistics(training.images)
             mean, std = mean or found[0], std or found[1]
-        fingerprint = "" if self.num_classes else _fingerprint(raw)
-        return ImageSet(images, labels, num_classes, mean, std, self.flip, self.padding, classes, fingerprint)
+        if self.num_classes is None:
+            fingerprint = _contents_digest(raw)
+        else:  # the name says it all, but for the size
+            fingerprint = "" if raw.images is read.images else f"-{self.image_size}px"
+        about = (self.flip, self.padding, raw.classes, fingerprint, raw.origin)
+        return ImageSet(raw.images, raw.labels, num_classes, mean, std, *about)
+
+    def _read(self, split: str) -> RawImages:
+        try:
+            return RawImages(*self.read(data_directory(), split))  # a reader may give a plain tuple
+        except OSError as error:
+            raise UserError(f"cannot read the {split} images of {self.name}: {error}") from error
+
+    def _at_size(self, raw: RawImages) -> RawImages:
+        images = raw.images
+        if self.image_size is None:
+            return raw
+        if isinstance(images, np.ndarray):
+            return raw._replace(images=resize_images(images, self.image_size))
+        if isinstance(images, EncodedImages):
+            return raw._replace(images=images.at_size(self.image_size))
+        raise UserError(
+            f"the images of {self.name} cannot be resized: its reader gives them as {type(images).__name__}; let it"
+            f" give {self.image_size} pixels a side"
+        )
+
+    def _check(self, raw: RawImages, split: str, num_classes: int) -> None:
+        images, labels, classes, _ = raw
+        if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim != 4):
+            raise UserError(
+                f"{self.name} {split}: images are {images.dtype} {list(images.shape)}; they must be uint8 [n, C, H, W]"
+            )
+        if isinstance(images, np.ndarray) and images.shape[3] in (1, 3) and images.shape[1] > 4:
+            raise UserError(
+                f"{self.name} {split}: images are {list(images.shape)}, which looks like [n, H, W, C]; they must be "
+                "[n, C, H, W]"
+            )
+        if not num_classes:
+            raise UserError(f"{self.name} {split}: give the names of its classes, or their number")
+        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+            kind = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
+            raise UserError(f"{self.name} {split}: labels are {kind}; they must be an array of whole numbers")
+        if not len(images) == len(labels) > 0:
+            raise UserError(
+                f"{self.name} {split}: {len(images)} images and {len(labels)} labels; expected as many, and some"
+            )
+        if classes and len(classes) != num_classes:
+            raise UserError(
+                f"{self.name} {split}: {num_classes} classes, but {len(classes)} names: {', '.join(classes)}"
+            )
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise UserError(
+                f"{self.name} {split}: labels {labels.min()}..{labels.max()}; they must lie in 0..{num_classes - 1}"
+            )
 
 
 def halves(dataset: Dataset) -> tuple[ImageSet, ImageSet]:
@@ -72,12 +162,15 @@ def halves(dataset: Dataset) -> tuple[ImageSet, ImageSet]:
 
 
 def channel_statistics(images: np.ndarray | LazyImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation over all pixels of each channel, on a scale of 0 to 1; of evenly chosen images if they are lazy.
+    """Mean and standard deviation of each channel over all pixels, on a scale of 0 to 1.
 
-    The deviation is at least 1/255, so that images of one colour can be normalised.
+    Of lazy images, some that are evenly chosen stand for all. The deviation is at least 1/255, so that images of one
+    colour can be normalised.
     """
     if not isinstance(images, np.ndarray):
-        images = images[np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(np.int64))].decode(None, flip=False)
+        images = images[np.unique(np.linspace(0, len(images) - 1, STATISTICS_SAMPLE).astype(np.int64))].decode(
+            None, flip=False
+        )
     levels = np.arange(256) / 255
     mean, std = [], []
     for channel in images.swapaxes(0, 1):
@@ -88,7 +181,9 @@ def channel_statistics(images: np.ndarray | LazyImages) -> tuple[tuple[float, ..
     return tuple(mean), tuple(std)
 
 
-def _fingerprint(raw: RawImages) -> str:
+def _contents_digest(raw: RawImages) -> str:
     digest = hashlib.blake2b(raw.labels.tobytes() + repr(raw.classes).encode(), digest_size=6)
-    digest.update(np.ascontiguousarray(raw.images).data if isinstance(raw.images, np.ndarray) else pickle.dumps(raw.images))
+    digest.update(
+        np.ascontiguousarray(raw.images).data if isinstance(raw.images, np.ndarray) else pickle.dumps(raw.images)
+    )
     return f"-{digest.hexdigest()}"

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009)."""
 
 import tarfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +12,18 @@ from zcpt_ray.datasets.shards import read_same_size
 from zcpt_ray.errors import UserError
 
 
-def _reader(name: str, archive: str, labels: str) -> Callable[[Path, str], RawImages]:
-    """Reads parquet shards below `name/`, or the original archive beside or in that folder."""
-
-    def read(folder: Path, split: str) -> RawImages:
-        shards = sorted((folder / name).rglob(f"{split}*.parquet"))
-        if shards:
-            return read_same_size(shards)
-        for path in (folder / name / archive, folder / archive):
-            if path.exists():
-                return _read_archive(path, split, labels)
-        raise UserError(
-            f"no {name} data: expected {name}/{split}*.parquet or {archive} under {folder}; set ZCPT_DATA to the folder that has "
-            f"it (the archive comes from https://www.cs.toronto.edu/~kriz/cifar.html), or use --dataset digits"
-        )
-
-    return read
+def _read(name: str, archive: str, labels: str, folder: Path, split: str) -> RawImages:
+    """Read parquet shards below `name/`, or the original archive beside or in that folder."""
+    shards = sorted((folder / name).rglob(f"{split}*.parquet"))
+    if shards:
+        return read_same_size(shards, f"the files {split}*.parquet")
+    for path in (folder / name / archive, folder / archive):
+        if path.exists():
+            return _read_archive(path, split, labels)
+    raise UserError(
+        f"no {name} data: expected {name}/{split}*.parquet or {archive} under {folder}; set ZCPT_DATA to the folder"
+        " that has it (the archive comes from https://www.cs.toronto.edu/~kriz/cifar.html), or use --dataset digits"
+    )
 
 
 def _read_archive(path: Path, split: str, labels: str) -> RawImages:
@@ -46,7 +42,8 @@ def _read_archive(path: Path, split: str, labels: str) -> RawImages:
         raise UserError(f"cannot read {path}: {error!r}") from error
     if not images:
         raise UserError(f"cannot read {path}: no file called {' or '.join(wanted)} in it")
-    return RawImages(np.concatenate(images), np.concatenate(targets))
+    origin = f"the {'test' if split == 'test' else 'training'} batches of {path.name}"
+    return RawImages(np.concatenate(images), np.concatenate(targets), origin=origin)
 
 
 CIFAR10 = Dataset(
@@ -55,7 +52,7 @@ CIFAR10 = Dataset(
     (0.49139968, 0.48215827, 0.44653124),
     (0.24703233, 0.24348505, 0.26158768),
     flip=True,
-    read=_reader("cifar10", "cifar-10-python.tar.gz", "labels"),
+    read=partial(_read, "cifar10", "cifar-10-python.tar.gz", "labels"),
 )
 CIFAR100 = Dataset(
     "cifar100",
@@ -63,5 +60,5 @@ CIFAR100 = Dataset(
     (0.5071, 0.4865, 0.4409),
     (0.2673, 0.2564, 0.2762),
     flip=True,
-    read=_reader("cifar100", "cifar-100-python.tar.gz", "fine_labels"),
+    read=partial(_read, "cifar100", "cifar-100-python.tar.gz", "fine_labels"),
 )

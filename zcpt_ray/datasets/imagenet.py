@@ -6,8 +6,8 @@ from zcpt_ray.datasets.base import Dataset, RawImages
 from zcpt_ray.datasets.folders import class_names, read_images
 from zcpt_ray.errors import UserError
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _read(folder: Path, split: str) -> RawImages:
@@ -15,11 +15,11 @@ def _read(folder: Path, split: str) -> RawImages:
     place = folder / "imagenet"
     if not class_names(place / "train") and not next(place.rglob("train*.parquet"), None):
         raise UserError(
-            f"no imagenet data: expected imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG, or imagenet/**/train*.parquet "
-            f"and validation*.parquet, under {folder}; set ZCPT_DATA to the folder that has it (the images come from "
-            f"https://image-net.org), or use --dataset digits"
+            "no imagenet data: expected imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG, or"
+            f" imagenet/**/train*.parquet and validation*.parquet, under {folder}; set ZCPT_DATA to the folder that has"
+            " it (the images come from https://image-net.org), or use --dataset digits"
         )
     return read_images(place, split, 224, in_memory=False)
 
 
-IMAGENET = Dataset("imagenet", None, MEAN, STD, flip=True, read=_read)
+IMAGENET = Dataset("imagenet", None, IMAGENET_MEAN, IMAGENET_STD, flip=True, read=_read)

@@ -1,11 +1,11 @@
-"""Pickled batches of images, as the CIFAR and downsampled ImageNet archives hold them, read without running anything."""
+"""Pickled batches of images, as the CIFAR and ImageNet16 archives hold them; reading them runs no code."""
 
 import pickle
 from typing import IO, Any
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles plain containers and numpy arrays, and refuses whatever else a file asks for: nothing in it is executed."""
+    """Unpickles plain containers and numpy arrays, and refuses whatever else a file asks for."""
 
     ALLOWED = frozenset(
         {
@@ -26,6 +26,9 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read_batch(file: IO[bytes]) -> dict[str, Any]:
-    """A pickled dict, of Python 2 or 3. A file that holds something else, or a damaged one, can raise anything."""
+    """Read a pickled dict, of Python 2 or 3.
+
+    A file that holds something else, or a damaged one, can raise anything.
+    """
     batch = _ArraysOnly(file, encoding="bytes").load()
     return {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}

@@ -1,4 +1,4 @@
-"""Parquet files with a column of encoded images and a column of labels, as the Hugging Face hub stores image data sets."""
+"""Parquet files with a column of encoded images and one of labels, as the Hugging Face hub has them."""
 
 import itertools
 import json
@@ -12,15 +12,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zcpt_ray.datasets.base import RawImages
-from zcpt_ray.datasets.images import Encoded, EncodedImages, decode, every_fifth, fitted, in_threads, names_of, to_array
+from zcpt_ray.datasets.images import (
+    EncodedImage,
+    EncodedImages,
+    decode,
+    every_fifth,
+    fitted,
+    in_threads,
+    names_of,
+    to_array,
+)
 from zcpt_ray.errors import UserError
 
 
 def read_image_parquet(path: Path, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [n, 3, H, W] and labels int64 [n] of a parquet file with one image column and one label column.
 
-    The image column holds encoded files, as binary or as a struct with a field `bytes`; the label column is called `label` or
-    `fine_label`. Images are resized to `size`; without it they must share one size.
+    The image column holds encoded files, as binary or as a struct with a field `bytes`; the label column is called
+    `label` or `fine_label`. Images are resized to `size`; without it they must share one size.
 
     Raises:
         UserError: the file is truncated or has no such columns, an image is corrupt or of another size.
@@ -36,12 +45,14 @@ def read_image_parquet(path: Path, size: int | None = None) -> tuple[np.ndarray,
     decoded = in_threads(convert, places, _contents(table[image]))
     for row, pixels in enumerate(decoded):
         if pixels.shape != decoded[0].shape:
-            raise UserError(f"{path}, row {row}: image of {pixels.shape[1:]} pixels, the first one has {decoded[0].shape[1:]}")
+            raise UserError(
+                f"{path}, row {row}: image of {pixels.shape[1:]} pixels, the first one has {decoded[0].shape[1:]}"
+            )
     return np.stack(decoded), labels
 
 
-def read_same_size(paths: Sequence[Path]) -> RawImages:
-    """All images of some shards.
+def read_same_size(paths: Sequence[Path], origin: str) -> RawImages:
+    """Read all images of some shards; `origin` says in words which these are.
 
     Raises:
         UserError: a shard is damaged, or the images have different sizes.
@@ -49,7 +60,8 @@ def read_same_size(paths: Sequence[Path]) -> RawImages:
     parts = [read_image_parquet(path) for path in paths]
     if len({images.shape[1:] for images, _ in parts}) > 1:
         raise UserError(f"{paths[0]} and the {len(paths) - 1} shards beside it hold images of different sizes")
-    return RawImages(np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts]))
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return RawImages(images, labels, _class_names(paths[0]), origin)
 
 
 @dataclass(frozen=True)
@@ -58,14 +70,18 @@ class ShardSource:
 
     paths: tuple[Path, ...]
 
-    def read(self, rows: np.ndarray) -> list[Encoded]:
+    def read(self, rows: np.ndarray) -> list[EncodedImage]:
         """The images of `rows`, in that order. Of a row group, what lies before its last wanted row has to be read."""
         groups = np.unique(rows[:, :2], axis=0)
         wanted = [rows[(rows[:, :2] == group).all(1), 2] for group in groups]
-        found: dict[tuple[int, ...], Encoded] = {}
-        for group, some, contents in zip(groups.tolist(), wanted, in_threads(self._read_group, groups, wanted), strict=True):
+        found: dict[tuple[int, ...], EncodedImage] = {}
+        for group, some, contents in zip(
+            groups.tolist(), wanted, in_threads(self._read_group, groups, wanted), strict=True
+        ):
             places = [f"{self.paths[group[0]]}, row group {group[1]}, row {row}" for row in some]
-            found |= {(*group, row): Encoded(*image) for row, *image in zip(some.tolist(), places, contents, strict=True)}
+            found |= {
+                (*group, row): EncodedImage(*image) for row, *image in zip(some.tolist(), places, contents, strict=True)
+            }
         return [found[tuple(row)] for row in rows.tolist()]
 
     def _read_group(self, group: np.ndarray, rows: np.ndarray) -> list[bytes]:
@@ -87,34 +103,35 @@ class ShardSource:
         return [found[row] for row in rows.tolist()]
 
 
-def find_shards(folder: Path, split: str) -> tuple[list[Path], bool]:
-    """The parquet files of a split below `folder`, and whether they hold that split alone.
+def find_shards(folder: Path, split: str) -> tuple[list[Path], str]:
+    """The parquet files of a split below `folder`, and what their names begin with if they hold that split alone.
 
-    train*.parquet, and validation*.parquet or else test*.parquet; if no file is called so, all of them hold both splits.
+    These are train*.parquet for training and val*.parquet, or else test*.parquet, for tests. If no file is called so,
+    all of them hold both splits.
 
     Raises:
         UserError: there are files of the other split only.
     """
     shards = sorted(folder.rglob("*.parquet"))
-    train, validation, test = ([path for path in shards if path.name.startswith(start)] for start in ("train", "val", "test"))
-    if not train and not validation and not test:
-        return shards, False
-    chosen = train if split == "train" else validation or test
-    if not chosen:
-        wanted = "train*.parquet" if split == "train" else "validation*.parquet or test*.parquet"
-        raise UserError(f"no {wanted} below {folder}, only {shards[0].name} and the like")
-    return chosen, True
+    of_split = {start: [path for path in shards if path.name.startswith(start)] for start in ("train", "val", "test")}
+    if not any(of_split.values()):
+        return shards, ""
+    for start in ("train",) if split == "train" else ("val", "test"):
+        if of_split[start]:
+            return of_split[start], start
+    wanted = "train*.parquet" if split == "train" else "validation*.parquet or test*.parquet"
+    raise UserError(f"no {wanted} below {folder}, only {shards[0].name} and the like")
 
 
 def read_shards(folder: Path, split: str, size: int, in_memory: bool) -> RawImages:
-    """The images of a split, resized to `size` or to be decoded when they are wanted.
+    """Read the images of a split, resized to `size` or to be decoded when they are wanted.
 
-    Classes are named as the Hugging Face hub notes it in the files, or else by number, up to the largest training label.
+    Classes are named as is noted in the files, or else by number, up to the largest training label.
 
     Raises:
         UserError: as `find_shards` and `read_image_parquet`.
     """
-    paths, split_alone = find_shards(folder, split)
+    paths, start = find_shards(folder, split)
     training = paths if split == "train" else find_shards(folder, "train")[0]
     classes = _class_names(training[0]) or names_of(np.concatenate([_index(path)[1] for path in training]))
     images: np.ndarray | EncodedImages
@@ -126,8 +143,10 @@ def read_shards(folder: Path, split: str, size: int, in_memory: bool) -> RawImag
         rows = [np.insert(places, 0, number, axis=1) for number, (places, _) in enumerate(indexed)]
         images = EncodedImages(ShardSource(tuple(paths)), np.concatenate(rows), size)
         labels = np.concatenate([part[1] for part in indexed])
-    chosen = np.arange(len(labels)) if split_alone else every_fifth(split, len(labels))
-    return RawImages(images[chosen], labels[chosen], classes)
+    chosen, origin = every_fifth(split, len(labels))
+    if start:
+        chosen, origin = np.arange(len(labels)), f"the files {start}*.parquet"
+    return RawImages(images[chosen], labels[chosen], classes, origin)
 
 
 def _index(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -144,16 +163,17 @@ def _index(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    """What the hub notes as names of the labels; empty if it does not."""
+    """The names of the labels that a shard notes, as the hub does or after `classes` with commas; empty if none."""
     try:
         noted = pq.read_schema(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     _, label = _columns(path, noted)
+    metadata = noted.metadata or {}
     try:
-        return tuple(json.loads(noted.metadata[b"huggingface"])["info"]["features"][label]["names"])
+        return tuple(json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"])
     except (KeyError, TypeError, ValueError):
-        return ()
+        return tuple(name.strip() for name in metadata.get(b"classes", b"").decode(errors="replace").split(",") if name)
 
 
 def _columns(path: Path, schema: pa.Schema) -> tuple[str, str]:

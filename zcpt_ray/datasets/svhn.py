@@ -14,13 +14,13 @@ def _read(folder: Path, split: str) -> RawImages:
     name = f"{split}_32x32.mat"
     shards = sorted((folder / "svhn").rglob(f"{split}*.parquet"))
     if shards:
-        return read_same_size(shards)
+        return read_same_size(shards, f"the files {split}*.parquet")
     for path in (folder / "svhn" / name, folder / name):
         if path.exists():
             return _read_mat(path)
     raise UserError(
-        f"no svhn data: expected svhn/{split}*.parquet or {name} under {folder}; set ZCPT_DATA to the folder that has it "
-        f"(the file comes from http://ufldl.stanford.edu/housenumbers), or use --dataset digits"
+        f"no svhn data: expected svhn/{split}*.parquet or {name} under {folder}; set ZCPT_DATA to the folder that has"
+        " it (the file comes from http://ufldl.stanford.edu/housenumbers), or use --dataset digits"
     )
 
 
@@ -33,13 +33,20 @@ def _read_mat(path: Path) -> RawImages:
     except Exception as error:  # a damaged file can fail in any way
         raise UserError(f"cannot read {path}: {error!r}") from error
     images, labels = (np.asarray(content.get(name)) for name in ("X", "y"))
-    if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3) or images.ndim != 4 or labels.dtype.kind not in "uif":
+    if (
+        images.dtype != np.uint8
+        or images.shape[:3] != (32, 32, 3)
+        or images.ndim != 4
+        or labels.dtype.kind not in "uif"
+    ):
         raise UserError(
-            f"{path} must hold X, uint8 [32, 32, 3, n], and y, numbers; X is {images.dtype} {list(images.shape)}, y {labels.dtype}"
+            f"{path} must hold X, uint8 [32, 32, 3, n], and y, numbers; X is {images.dtype} {list(images.shape)}, y"
+            f" {labels.dtype}"
         )
     if not np.isin(labels, np.arange(1, 11)).all():
         raise UserError(f"{path}: labels {labels.min():g}..{labels.max():g}; they must be whole and lie in 1..10")
-    return RawImages(np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels.ravel().astype(np.int64) % 10)
+    pixels, digits = np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels.ravel().astype(np.int64) % 10
+    return RawImages(pixels, digits, origin=f"the file {path.name}")
 
 
 SVHN = Dataset("svhn", 10, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), flip=False, read=_read)

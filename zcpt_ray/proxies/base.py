@@ -1,9 +1,9 @@
 """What a zero-cost proxy is, and the one place where scores are taken."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.arch import PartialArch
-from zcpt_ray.data import Batch
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.inspection import running_layers, weights_of
+from zcpt_ray.engine.pointwise import safe_pointwise
+from zcpt_ray.engine.precision import exact_float32
+from zcpt_ray.engine.supernet import MaskedSupernet, Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import eval_mode
-from zcpt_ray.supernet import MaskedSupernet, Supernet
 
 Measured = tuple[float, ...]
 """What each measure of a proxy gave for one architecture on one minibatch."""
@@ -29,10 +31,11 @@ def only_measure(measured: Sequence[Measured]) -> list[float]:
 class Proxy:
     """A zero-cost proxy S: greater is better.
 
-    Each of `measures` maps (net, batch) to a number, greater is better; it takes any network and leaves it as it was: weights,
-    gradients, modes, buffers, hooks. `combine` turns the measures of architectures that are compared with each other into their
-    scores; a proxy with one measure uses it as it is. `measure_variants(supernet, archs, batch, alone)`, where there is one, gives
-    the same numbers (1e-5 relative) for many architectures at once, see `measure_archs`. The other fields are for the reader.
+    Each of `measures` maps (net, batch) to a number, greater is better; it takes any network and leaves it as it was:
+    weights, gradients, modes, buffers, hooks. `combine` turns the measures of architectures that are compared with each
+    other into their scores; a proxy with one measure uses it as it is. `measure_variants(supernet, archs, batch,
+    alone)`, where there is one, gives the same numbers (1e-5 relative) for many architectures at once, see
+    `measure_archs`. The other fields are for the reader.
     """
 
     name: str
@@ -56,8 +59,18 @@ class Proxy:
     measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], list[Measured]] | None = None
 
     def measure(self, net: nn.Module, batch: Batch) -> Measured:
-        """All measures of one network."""
-        return tuple(measure(net, batch) for measure in self.measures)
+        """All measures of one network.
+
+        Raises:
+            UserError: one is not a number.
+        """
+        return tuple(self._number(measure(net, batch)) for measure in self.measures)
+
+    def _number(self, value: object) -> float:
+        try:
+            return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"proxy {self.name!r} must give one number, got {str(value)[:80]}") from error
 
 
 def measure_archs(
@@ -65,13 +78,14 @@ def measure_archs(
 ) -> list[Measured]:
     """The measures of each of `archs` on `batch`, without TF32; batched over the architectures where the proxy can.
 
-    Architectures that are the same function (a supernet with and without `none`) are measured once. With `alone`, each is taken as
-    a network of its own, which holds nothing but what it keeps: a removed op contributes nothing then, whatever the proxy.
+    Architectures that are the same function (a supernet with and without `none`) are measured once. With `alone`, each
+    is taken as a network of its own, which holds nothing but what it keeps: a removed op contributes nothing then,
+    whatever the proxy.
 
     Raises:
-        UserError: one is NaN.
+        UserError: one is NaN, or the proxy left the network in another state.
     """
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with exact_float32():
         if proxy.measure_variants:
             measured = proxy.measure_variants(supernet, archs, batch, alone)
         else:
@@ -79,12 +93,41 @@ def measure_archs(
             keys = [supernet.key(arch) for arch in archs]
             for key, arch in zip(keys, archs, strict=True):
                 if key not in known:
-                    known[key] = proxy.measure(MaskedSupernet(supernet, arch), batch)
+                    measure = proxy.measure if known else partial(_measured, proxy)  # the first stands for all
+                    known[key] = measure(MaskedSupernet(supernet, arch), batch)
             measured = [known[key] for key in keys]
     for arch, values in zip(archs, measured, strict=True):
         if any(math.isnan(value) for value in values):
-            raise UserError(f"proxy {proxy.name!r} gave NaN on a minibatch of {len(batch.images)} for {arch}")
+            kept = ", ".join(
+                f"{edge.name} {'/'.join(ops)}" for edge, ops in zip(arch.edges, arch.kept, strict=True) if ops
+            )
+            raise UserError(f"proxy {proxy.name!r} gave NaN on a minibatch of {len(batch.images)} for {kept}")
     return measured
+
+
+def _measured(proxy: Proxy, net: nn.Module, batch: Batch) -> Measured:
+    """The measures of one network, which the proxy must leave as it was.
+
+    Raises:
+        UserError: it did not.
+    """
+    before = _state(net)
+    measured = proxy.measure(net, batch)
+    changed = [name for name, value in _state(net).items() if str(value) != str(before[name])]
+    if changed:
+        raise UserError(f"proxy {proxy.name!r} must leave the network as it was: it changed {' and '.join(changed)}")
+    return measured
+
+
+def _state(net: nn.Module) -> dict[str, object]:
+    """What a proxy must leave as it was, in short."""
+    parameters = list(net.parameters())
+    sums = torch.stack([parameter.detach().float().sum() for parameter in parameters]) if parameters else torch.ones(0)
+    return {
+        "weights": sums.tolist(),
+        "gradients": [None if parameter.grad is None else id(parameter.grad) for parameter in parameters],
+        "train and eval modes": [module.training for module in net.modules()],
+    }
 
 
 def score_archs(proxy: Proxy, supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
@@ -96,33 +139,26 @@ def score_archs(proxy: Proxy, supernet: Supernet, archs: Sequence[PartialArch], 
     return proxy.combine(measure_archs(proxy, supernet, archs, batch))
 
 
-@contextmanager
-def running_layers(
-    net: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
-) -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """Inside, every layer of these kinds that runs is listed with its output: of a removed op, none does."""
-    ran: list[tuple[nn.Module, Tensor]] = []
-    layers = [module for module in net.modules() if isinstance(module, kinds)]
-    hooks = [layer.register_forward_hook(lambda layer, _, output: ran.append((layer, output))) for layer in layers]
-    try:
-        yield ran
-    finally:
-        for hook in hooks:
-            hook.remove()
+def score_network(proxy: Proxy, net: nn.Module, batch: Batch) -> float:
+    """The score of one network on a minibatch, without TF32; greater is better. The network stays as it was.
 
-
-def layers_that_run(
-    net: nn.Module, batch: Batch, kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
-) -> list[tuple[nn.Module, Tensor]]:
-    """The layers of these kinds that take part, each with its output on the first image, in eval mode."""
-    with eval_mode(net), torch.no_grad(), running_layers(net, kinds) as ran:
-        net(batch.images[:1])
-    return ran
-
-
-def weights_of(ran: Iterable[tuple[nn.Module, Tensor]]) -> list[Tensor]:
-    """The weights of convolutions and linear layers that ran, each once."""
-    return list({id(layer): layer.get_parameter("weight") for layer, _ in ran}.values())
+    Raises:
+        UserError: a proxy that only ranks networks against each other or left the network in another state, a measure
+        that is NaN, or arguments of another kind.
+    """
+    if not isinstance(net, nn.Module) or not isinstance(batch, Batch):
+        raise UserError(
+            f"a score needs a torch.nn.Module and a Batch(images, labels), got {type(net).__name__} and "
+            f"{type(batch).__name__}"
+        )
+    if len(proxy.measures) > 1:
+        raise UserError(f"proxy {proxy.name!r} only ranks networks against each other: one alone has no score")
+    with exact_float32(), safe_pointwise(net):
+        lazy = any(nn.parameter.is_lazy(parameter) for parameter in net.parameters())  # its first call gives it weights
+        (score,) = proxy.combine([proxy.measure(net, batch) if lazy else _measured(proxy, net, batch)])
+    if math.isnan(score):
+        raise UserError(f"proxy {proxy.name!r} gave NaN on a minibatch of {len(batch.images)}")
+    return score
 
 
 def loss_and_weights(
@@ -130,8 +166,8 @@ def loss_and_weights(
 ) -> tuple[Tensor, list[Tensor]]:
     """Cross-entropy on the minibatch, and the weights of the convolutions and linear layers that took part.
 
-    Take gradients of it by `torch.autograd.grad(..., materialize_grads=True)`: nothing accumulates in the network, and a layer
-    that the loss does not reach (behind `none`) has gradient 0.
+    Take gradients of it by `torch.autograd.grad(..., materialize_grads=True)`: nothing accumulates in the network, and
+    a layer that the loss does not reach (behind `none`) has gradient 0.
     """
     with running_layers(net) as ran:
         loss = F.cross_entropy(net(in_memory_order(batch.images, memory_format)), batch.labels)
@@ -139,5 +175,8 @@ def loss_and_weights(
 
 
 def in_memory_order(images: Tensor, memory_format: torch.memory_format = torch.channels_last) -> Tensor:
-    """[B, C, H, W] in a memory order, by default the one that convolutions on a CPU are faster with; other shapes as they are."""
+    """Images [B, C, H, W] in a memory order; inputs of another shape as they are.
+
+    By default it is the order that convolutions on a CPU are faster with.
+    """
     return images.contiguous(memory_format=memory_format) if images.dim() == 4 else images

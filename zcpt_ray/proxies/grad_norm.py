@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from zcpt_ray.data import Batch
-from zcpt_ray.layers import batch_statistics
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.inspection import batch_statistics
 from zcpt_ray.proxies.base import Proxy, loss_and_weights
 
 

@@ -1,10 +1,13 @@
-"""grasp: how much the gradient norm would shrink without each weight, to first order (Wang et al. 2020; eq. 9 of the paper)."""
+"""grasp: how much the gradient norm would shrink without each weight, to first order.
+
+Wang et al. 2020; eq. 9 of the paper.
+"""
 
 import torch
 from torch import nn
 
-from zcpt_ray.data import Batch
-from zcpt_ray.layers import batch_statistics
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.inspection import batch_statistics
 from zcpt_ray.proxies.base import Proxy, loss_and_weights
 
 

@@ -1,32 +1,25 @@
 """nwot: how differently a network's ReLUs split the images of a minibatch (Mellor et al. 2021; eq. 11 of the paper).
 
-S = log |det K| with K_ij = N_A - d_H(c_i, c_j), where c_i is the binary code (> 0) of every ReLU input for image i, N_A the
-length of the code and d_H the Hamming distance. Greater is better. Networks are read in eval mode: at initialisation running
-means are 0 and variances 1, so no image touches another. Labels are not used.
+S = log |det K| with K_ij = N_A - d_H(c_i, c_j), where c_i is the binary code (> 0) of every ReLU input for image i, N_A
+the length of the code and d_H the Hamming distance. Greater is better. Networks are read in eval mode: at
+initialisation running means are 0 and variances 1, so no image touches another. Labels are not used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import PartialArch
-from zcpt_ray.data import Batch
-from zcpt_ray.layers import RELUS, ReluCode, eval_mode, relu_code, watched_inputs
-from zcpt_ray.ops import ReLUConvBN
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.code_kernels import CodeKernels
+from zcpt_ray.engine.inspection import eval_mode, watched_inputs
+from zcpt_ray.engine.ops import ReLUConvBN
+from zcpt_ray.engine.relu_codes import RELUS, relu_code
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.proxies.base import Measured, Proxy
-from zcpt_ray.supernet import Supernet
-
-
-def agreement(code: Tensor) -> Tensor:
-    """Number of units on which two images agree: bool [B, D] -> int32 or float32 [B, B] with exact integers (D < 2^24)."""
-    if code.device.type == "cpu":
-        both = torch._int_mm(code.view(torch.int8), code.view(torch.int8).T)
-    else:
-        both = code.float() @ code.float().T
-    ones = both.diagonal()
-    return code.shape[1] - ones[:, None] - ones + 2 * both
 
 
 def log_determinant(kernel: np.ndarray) -> float:
@@ -39,50 +32,64 @@ def log_determinant(kernel: np.ndarray) -> float:
 
 @torch.no_grad()
 def relu_kernel(net: nn.Module, images: Tensor, observed: tuple[type[nn.Module], ...] = RELUS) -> np.ndarray:
-    """K of `images` [B, ...], float64 [B, B], summed over the inputs of the `observed` modules, in the mode that `net` is in."""
-    kernel = np.zeros((len(images), len(images)))
+    """K of `images` [B, ...]: float64 [B, B], summed over the inputs of the `observed` modules.
 
-    def see(x: Tensor) -> None:
-        nonlocal kernel
-        kernel += agreement(relu_code(x)).cpu().numpy()
-
-    with watched_inputs((module for module in net.modules() if isinstance(module, observed)), see):
+    The network runs in the mode that it is in.
+    """
+    sums = CodeKernels.on(images.device, 1, len(images))
+    modules = (module for module in net.modules() if isinstance(module, observed))
+    with watched_inputs(modules, lambda x: sums.add([0], relu_code(x))):
         net(images)
+    kernel: np.ndarray = sums.kernels()[0]
     return kernel
 
 
-def _row(name: str, reads: Callable[[ReluCode], int], hooked: tuple[type[nn.Module], ...], reference: str) -> Proxy:
-    """A reading of "every ReLU": how often a code counts, and the modules whose inputs carry those codes."""
+@dataclass(frozen=True)
+class ReluCount:
+    """How often a code counts: once for each ReLU and, with `counts_blocks`, for each ReLU-conv-BN block that reads it.
 
-    def score(net: nn.Module, batch: Batch) -> float:
+    A block's input so counts twice, for the block and for its ReLU.
+    """
+
+    counts_blocks: bool
+
+    @property
+    def observed(self) -> tuple[type[nn.Module], ...]:
+        """The modules whose inputs count."""
+        return (*RELUS, ReLUConvBN) if self.counts_blocks else RELUS
+
+    def score(self, net: nn.Module, batch: Batch) -> float:
+        """log |det K| of one network."""
         with eval_mode(net):
-            return log_determinant(relu_kernel(net, batch.images, hooked))
+            return log_determinant(relu_kernel(net, batch.images, self.observed))
 
-    def measure_variants(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch, alone: bool) -> list[Measured]:
-        kernels = np.zeros((len(archs), len(batch.images), len(batch.images)))
+    def measure_variants(
+        self, supernet: Supernet, archs: Sequence[PartialArch], batch: Batch, alone: bool
+    ) -> list[Measured]:
+        """`score` of each of `archs`, all at once; see `Proxy`."""
+        sums = CodeKernels.on(batch.images.device, len(archs), len(batch.images))
         for site in supernet.relu_sites(archs, batch.images):
-            code = site.without_removed_ops() if alone else site
-            part = reads(code) * agreement(site.code).cpu().numpy() + code.silent * site.code.shape[1]
-            for arch in site.archs:
-                kernels[arch] += part
-        return [(log_determinant(kernel),) for kernel in kernels]
+            read = site.without_removed_ops() if alone else site
+            times = read.relus + read.blocks if self.counts_blocks else read.relus
+            sums.add(site.archs, read.code, times, read.silent)
+        return [(log_determinant(kernel),) for kernel in sums.kernels()]
 
-    return Proxy(
-        name,
-        (score,),
-        reference,
-        batch_norm="running",
-        needs=("images",),
-        removed_op="a code of zeros for each of its ReLUs, as if it ran on zeros",
-        nan="-inf where the kernel is singular",
-        measure_variants=measure_variants,
-    )
+    def proxy(self, name: str, reference: str) -> Proxy:
+        """This reading as a row of the table of proxies."""
+        return Proxy(
+            name,
+            (self.score,),
+            reference,
+            batch_norm="running",
+            needs=("images",),
+            removed_op="a code of zeros for each of its ReLUs, as if it ran on zeros",
+            nan="-inf where the kernel is singular",
+            measure_variants=self.measure_variants,
+        )
 
 
-NWOT = _row("nwot", lambda code: code.relus, RELUS, "Mellor et al. 2021, eq. 11 of the paper")
-NWOT_RELEASED = _row(
+NWOT = ReluCount(counts_blocks=False).proxy("nwot", "Mellor et al. 2021, eq. 11 of the paper")
+NWOT_RELEASED = ReluCount(counts_blocks=True).proxy(
     "nwot-released",
-    lambda code: code.relus + code.blocks,
-    (*RELUS, ReLUConvBN),
     "the paper's released code, which counts the input of each ReLU-conv-BN block beside its ReLU",
 )

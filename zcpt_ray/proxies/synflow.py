@@ -8,16 +8,17 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from zcpt_ray.data import Batch
-from zcpt_ray.layers import eval_mode
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.inspection import eval_mode
 from zcpt_ray.proxies.base import Proxy
 
 
 def synflow(net: nn.Module, batch: Batch) -> float:
     """log sum abs(dR/dtheta * theta), with R the sum of the outputs on one image of ones; -inf where nothing flows.
 
-    Weights are replaced by their absolute values, batch norms by the identity, all in float64: the sum itself overflows float32
-    on deep networks. ReLU6 is a ReLU here: at its cap nothing would flow. Of the minibatch only the image size counts.
+    Weights are replaced by their absolute values, batch norms by the identity, all in float64: the sum itself overflows
+    float32 on deep networks. ReLU6 is a ReLU here: at its cap nothing would flow. Of the minibatch only the image size
+    counts.
     """
     tensors = {name: tensor.detach().double().abs() for name, tensor in net.named_parameters()}
     for name, module in net.named_modules():
@@ -26,14 +27,18 @@ def synflow(net: nn.Module, batch: Batch) -> float:
             ones = torch.ones(module.num_features, dtype=torch.float64, device=batch.images.device)
             there = {key: value for key, value in identity.items() if module.affine or key.startswith("running")}
             tensors |= {f"{name}.{key}": value * ones for key, value in there.items()}
-    weights = [tensors[f"{name}.weight"] for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    weights = [
+        tensors[f"{name}.weight"] for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
     for weight in weights:
         weight.requires_grad_()
     image = torch.ones_like(batch.images[:1], dtype=torch.float64)
     with eval_mode(net), uncapped(net):
         flow = functional_call(net, tensors, image).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
-    total = float(sum((gradient * weight).detach().abs().sum() for gradient, weight in zip(gradients, weights, strict=True)))
+    total = float(
+        sum((gradient * weight).detach().abs().sum() for gradient, weight in zip(gradients, weights, strict=True))
+    )
     return math.log(total) if total > 0 else -math.inf
 
 

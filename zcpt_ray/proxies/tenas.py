@@ -1,8 +1,8 @@
 """tenas: trainability and expressivity as ranks (Chen et al. 2021; eq. 12 of the paper).
 
-Trainability is the condition number of the neural tangent kernel, expressivity the number of linear regions. Their sizes cannot be
-compared, so networks that compete (the variants of one edge, or the candidates of a search) are ranked by each and scored by the
-sum of their ranks.
+Trainability is the condition number of the neural tangent kernel, expressivity the number of linear regions. Their
+sizes cannot be compared, so networks that compete (the variants of one edge, or the candidates of a search) are ranked
+by each and scored by the sum of their ranks.
 """
 
 import math
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.stats import rankdata
-from torch import Tensor, nn
+from torch import nn
 
-from zcpt_ray.data import Batch
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.inspection import batch_statistics, running_layers, watched_inputs, weights_of
+from zcpt_ray.engine.relu_codes import RELUS, BinaryCode, relu_code
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import RELUS, batch_statistics, relu_code, watched_inputs
-from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, running_layers, weights_of
+from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order
 from zcpt_ray.seeding import derive_seed
 
 NTK_IMAGES = 16
@@ -28,24 +29,26 @@ REGION_BATCHES, REGION_IMAGES = 3, 1000
 def negative_condition_number(net: nn.Module, batch: Batch) -> float:
     """-lambda_max / lambda_min of the NTK over the first 16 images; -inf where it is singular.
 
-    The kernel is G G^T, row i of G being the gradient of the sum of image i's logits by all weights, in train mode. Eigenvalues
-    are taken in float64 by `eigvalsh`: a symmetric kernel of rank deficit has no small complex ones.
+    The kernel is G G^T, row i of G being the gradient of the sum of image i's logits by all weights, in train mode.
+    Eigenvalues are taken in float64 by `eigvalsh`: a symmetric kernel of rank deficit has no small complex ones.
     """
     with batch_statistics(net):
         with running_layers(net) as ran:
             logits = net(in_memory_order(batch.images[:NTK_IMAGES]))  # [b, num_classes]
         weights = weights_of(ran)
-        kernel = np.zeros((len(logits), len(logits)))
-        rows = [torch.autograd.grad(image.sum(), weights, retain_graph=True, materialize_grads=True) for image in logits]
+        rows = [
+            torch.autograd.grad(image.sum(), weights, retain_graph=True, materialize_grads=True) for image in logits
+        ]
+    kernel = torch.zeros(len(logits), len(logits), dtype=torch.float64, device=logits.device)
     for layer in zip(*rows, strict=True):
         flat = torch.stack(layer).flatten(1).double()
-        kernel += (flat @ flat.T).cpu().numpy()
-    eigenvalues = np.linalg.eigvalsh(kernel)
+        kernel += flat @ flat.T
+    eigenvalues = np.linalg.eigvalsh(kernel.cpu().numpy())
     return -float(eigenvalues[-1] / eigenvalues[0]) if eigenvalues[0] > 0 else -math.inf
 
 
 def linear_regions(net: nn.Module, batch: Batch) -> float:
-    """Number of different ReLU codes that the thin form of the network gives 3 x 1000 random images of 1x3x3, 1 to 3000.
+    """Number of different ReLU codes of the network's thin form over 3 x 1000 random images of 1x3x3; 1 to 3000.
 
     Raises:
         UserError: the network has no thin form.
@@ -53,7 +56,7 @@ def linear_regions(net: nn.Module, batch: Batch) -> float:
     thin = getattr(net, "thin", None)
     if thin is None:
         raise UserError("tenas counts linear regions on the thin form of a network, which this one does not have")
-    codes: list[Tensor] = []
+    codes: list[BinaryCode] = []
     rows = []
     relus = [module for module in thin.modules() if isinstance(module, RELUS)]
     with watched_inputs(relus, lambda x: codes.append(relu_code(x))), batch_statistics(thin), torch.no_grad():
@@ -61,7 +64,7 @@ def linear_regions(net: nn.Module, batch: Batch) -> float:
             random = torch.Generator().manual_seed(derive_seed(batch.seed, "linear regions", part))
             codes.clear()
             thin(torch.randn(REGION_IMAGES, 1, 3, 3, generator=random))
-            rows.append(np.packbits(torch.cat(codes, dim=1).numpy(), axis=1))
+            rows.append(torch.cat([code.bits for code in codes], dim=1).numpy())
     return float(len(np.unique(np.concatenate(rows), axis=0)))
 
 

@@ -5,29 +5,31 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zcpt_ray.data import Batch
-from zcpt_ray.layers import batch_statistics
+from zcpt_ray.datasets.minibatches import Batch
+from zcpt_ray.engine.inspection import batch_statistics
 from zcpt_ray.proxies.base import Proxy, loss_and_weights
 
-PARTS = 2
+ZICO_PARTS = 2
 
 
 def zico(net: nn.Module, batch: Batch) -> float:
     """Sum over layers of log sum_theta mean_i abs(g_i) / std_i(g_i), i over two halves of the minibatch."""
-    parts = zip(batch.images.chunk(PARTS), batch.labels.chunk(PARTS), strict=True)
+    parts = zip(batch.images.chunk(ZICO_PARTS), batch.labels.chunk(ZICO_PARTS), strict=True)
     gradients = []
     with batch_statistics(net):
         for images, labels in parts:
             loss, weights = loss_and_weights(net, Batch(images, labels))
             gradients.append(torch.autograd.grad(loss, weights, materialize_grads=True))
     layers = [torch.stack(layer) for layer in zip(*gradients, strict=True)]  # each [parts, *weight]
-    return sum(_log_signal_to_noise(layer) for layer in layers if layer.any())
+    found = torch.stack([_signal_to_noise(layer) for layer in layers]).tolist()
+    return sum(math.log(ratio) if ratio > 0 else -math.inf for ratio, reached in found if reached)
 
 
-def _log_signal_to_noise(gradients: Tensor) -> float:
+def _signal_to_noise(gradients: Tensor) -> Tensor:
+    """The sum of the ratios where gradients differ, and whether there is any gradient, [2]."""
     spread = gradients.std(0, correction=0)
-    ratio = float((gradients.abs().mean(0)[spread > 0] / spread[spread > 0]).sum())
-    return math.log(ratio) if ratio > 0 else -math.inf
+    ratios = torch.where(spread > 0, gradients.abs().mean(0) / spread, 0.0)
+    return torch.stack([ratios.sum(), gradients.any().to(ratios.dtype)])
 
 
 ZICO = Proxy(
@@ -35,6 +37,6 @@ ZICO = Proxy(
     (zico,),
     "Li et al. 2023, eq. 9",
     needs=("images", "labels", "gradients"),
-    minibatches=PARTS,
+    minibatches=ZICO_PARTS,
     nan="a layer without any gradient is left out",
 )

@@ -1,12 +1,10 @@
 """The search spaces, by name. A new one is a file here and a row below, or a file of a user's own."""
 
-from pathlib import Path
-
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.spaces.darts import DARTS_SPACES, SMALL_DARTS_SPACES
+from zcpt_ray.spaces.darts.space import DARTS_SPACES, SMALL_DARTS_SPACES
 from zcpt_ray.spaces.mobilenet import MobileNet
-from zcpt_ray.spaces.nasbench1shot1 import NASBench1Shot1
+from zcpt_ray.spaces.nasbench1shot1.space import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
 from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
 from zcpt_ray.spaces.own import load_space
@@ -35,7 +33,9 @@ def find_space(name: str) -> Space:
         UserError: no such space, or a file that does not hold one that keeps the contract.
     """
     if name not in SPACES and name.endswith(".py"):
-        return load_space(Path(name).absolute())
+        return load_space(name)
     if name not in SPACES:
-        raise UserError(f"unknown space {name!r}; choose from {', '.join(SPACES)}, or give a Python file that holds one")
+        raise UserError(
+            f"unknown space {name!r}; choose from {', '.join(SPACES)}, or give a Python file that holds one"
+        )
     return SPACES[name]

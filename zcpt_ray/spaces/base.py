@@ -3,17 +3,16 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
-from zcpt_ray.supernet import Supernet, initialize
+from zcpt_ray.engine.supernet import Supernet, initialize
 
 Stage = tuple[tuple[int, ...], ...]
-"""Lanes of edge indices. In each step of a stage every lane decides one edge, and the lanes share the step's minibatch."""
-
+"""Lanes of edge indices. Each step of a stage decides one edge of every lane, on one minibatch."""
 
 OpCosts = Sequence[Sequence[float]]
 """Per edge, per candidate op: what it costs."""
@@ -24,8 +23,6 @@ class Space(ABC):
 
     name: str
     edges: tuple[Edge, ...]
-    fingerprint: str = ""
-    """Tells apart what has the same name: the content of a user's file."""
 
     @property
     def edge_titles(self) -> dict[str, str]:
@@ -65,9 +62,10 @@ class Space(ABC):
 
     @property
     def thin(self) -> "Space | None":
-        """The same edges over one channel of 3x3 images and as few cells as there can be: where linear regions are counted.
+        """The same edges in a network that is as small as can be, for images of one channel and 3x3 pixels.
 
-        None where there is no such form; the proxy tenas does not serve the space then.
+        Linear regions are counted on it. None where there is no such form: the proxy tenas does not serve the space
+        then.
         """
         return None
 
@@ -85,9 +83,54 @@ class Space(ABC):
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         """The network whose edges offer the candidates that `edges` say: all of them, or what an architecture keeps."""
 
-    def trained_form(self, edges: tuple[Edge, ...], num_classes: int) -> nn.Module:
-        """The network that one would train, where it is another than the one that is searched."""
+    @property
+    def trained_sizes(self) -> Mapping[str, int]:
+        """The sizes that `trained_form` takes, with what they usually are: `channels`, `num_cells`; by default none.
+
+        `zcpt train` has a flag for each.
+        """
+        return {}
+
+    @property
+    def smallest_sizes(self) -> Mapping[str, int]:
+        """Sizes for a run that only shows that everything runs."""
+        return {}
+
+    @property
+    def smoke_name(self) -> str:
+        """The space that a smoke run searches in this one's place: the same choices in smaller networks."""
+        return self.name
+
+    def trained_form(
+        self, edges: tuple[Edge, ...], num_classes: int, auxiliary: bool = False, **sizes: int
+    ) -> nn.Module:
+        """The network that one would train; by default the one that is searched.
+
+        `sizes` are some of `trained_sizes`. With `auxiliary` it gives, in train mode, the logits of an auxiliary head
+        too, where the space has one.
+
+        Raises:
+            ValueError: a size that is not one of `trained_sizes`.
+        """
+        self.whole_sizes(sizes)
         return self.build(edges, num_classes)
+
+    def whole_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """`trained_sizes`, some of them replaced by `sizes`.
+
+        Raises:
+            ValueError: a size that is not one of `trained_sizes`.
+        """
+        if unknown := [name for name in sizes if name not in self.trained_sizes]:
+            known = ", ".join(self.trained_sizes) or "none"
+            raise ValueError(f"space {self.name!r} has no size {unknown[0]!r}; its sizes are: {known}")
+        return {**self.trained_sizes, **sizes}
+
+    def set_drop_path(self, net: nn.Module, probability: float) -> None:  # noqa: B027
+        """Say how probable it is, in train mode, that an edge of a `trained_form` gives nothing for an image.
+
+        By default networks have no drop path.
+        """
 
     def used(self, arch: ArchSpec) -> Iterator[tuple[int, str]]:
         """(edge, op) of what runs in a finished architecture: by default all that it keeps."""

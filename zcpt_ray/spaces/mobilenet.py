@@ -1,22 +1,23 @@
-"""The MobileNet-like space: the backbone of ProxylessNAS-GPU (Cai et al. 2019) with 21 choices of block, for images of 224 pixels.
+"""The MobileNet-like space: the backbone of ProxylessNAS-GPU (Cai et al. 2019) with 21 choices of block.
 
-The network takes images of any size; it ends at 1/32 of their resolution.
+It is made for images of 224 pixels, but takes any size; it ends at 1/32 of their resolution.
 """
 
 from dataclasses import dataclass
 
 from zcpt_ray.arch import ArchSpec, Edge
+from zcpt_ray.engine.block_layers import ChoiceLayer, ConvHead, ConvStem, FixedBlock
+from zcpt_ray.engine.inverted_residual import InvertedResidual
+from zcpt_ray.engine.layers import Layer
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.inverted_residual import ChoiceLayer, ConvHead, ConvStem, FixedBlock, InvertedResidual
-from zcpt_ray.layers import Layer
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.supernet import Supernet
 
-OPS = ("skip", "MB3_K3", "MB3_K5", "MB3_K7", "MB6_K3", "MB6_K5", "MB6_K7")
+MOBILENET_OPS = ("skip", "MB3_K3", "MB3_K5", "MB3_K7", "MB6_K3", "MB6_K5", "MB6_K7")
 
 
 @dataclass(frozen=True)
-class Stage:
+class BlockGroup:
     """`layers` layers of `width` channels, the first with `stride` and, as it changes the shape, without `skip`."""
 
     width: int
@@ -24,37 +25,47 @@ class Stage:
     stride: int
 
 
-PROXYLESS_GPU = (Stage(32, 4, 2), Stage(56, 4, 2), Stage(112, 4, 2), Stage(128, 4, 1), Stage(256, 4, 2), Stage(432, 1, 1))
+PROXYLESS_GPU = (
+    BlockGroup(32, 4, 2),
+    BlockGroup(56, 4, 2),
+    BlockGroup(112, 4, 2),
+    BlockGroup(128, 4, 1),
+    BlockGroup(256, 4, 2),
+    BlockGroup(432, 1, 1),
+)
 
 
 class MobileNet(Space):
-    """Stem convolution with stride 2 and a block of expansion 1 (`stem` channels), `stages`, 1x1 convolution to `head` channels."""
+    """Stem, groups of layers with a choice of block each, 1x1 convolution to `head` channels.
+
+    The stem is a convolution with stride 2 and a block of expansion 1, of `stem` channels.
+    """
 
     name = "mobilenet"
 
     def __init__(
         self,
         stem: tuple[int, int] = (40, 24),
-        stages: tuple[Stage, ...] = PROXYLESS_GPU,
+        groups: tuple[BlockGroup, ...] = PROXYLESS_GPU,
         head: int = 1728,
         image_channels: int = 3,
     ) -> None:
         self.stem = stem
         self.shapes = [
-            (stage.width, 1 if position else stage.stride, OPS if position else OPS[1:])
-            for stage in stages
-            for position in range(stage.layers)
+            (group.width, 1 if position else group.stride, MOBILENET_OPS if position else MOBILENET_OPS[1:])
+            for group in groups
+            for position in range(group.layers)
         ]
         self.edges = tuple(Edge(f"layer{index}", ops) for index, (_, _, ops) in enumerate(self.shapes))
-        self.stages_of_layers = stages
+        self.groups = groups
         self.head = head
         self.image_channels = image_channels
 
     @property
     def thin(self) -> Space:
-        """Widths that still change from stage to stage."""
-        stages = tuple(Stage(index + 2, stage.layers, stage.stride) for index, stage in enumerate(self.stages_of_layers))
-        return MobileNet((1, 1), stages, head=4, image_channels=1)
+        """Widths that still change from group to group."""
+        groups = tuple(BlockGroup(index + 2, group.layers, group.stride) for index, group in enumerate(self.groups))
+        return MobileNet((1, 1), groups, head=4, image_channels=1)
 
     def encode(self, arch: ArchSpec) -> str:
         """`MB6_K7,skip,...`, input to output."""
@@ -64,12 +75,14 @@ class MobileNet(Space):
         ops = text.split(",")
         if len(ops) != len(self.edges):
             raise UserError(
-                f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of {', '.join(OPS)} joined by ','"
+                f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of"
+                f" {', '.join(MOBILENET_OPS)} joined by ','"
             )
         for op, edge in zip(ops, self.edges, strict=True):
             if op not in edge.candidates:
                 raise UserError(
-                    f"not a {self.name} architecture: {edge.name} has no op {op!r}; choose from {', '.join(edge.candidates)}"
+                    f"not a {self.name} architecture: {edge.name} has no op {op!r}; choose from"
+                    f" {', '.join(edge.candidates)}"
                 )
         return ArchSpec(self.name, tuple((op,) for op in ops))
 

@@ -3,16 +3,16 @@
 import re
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph
-from zcpt_ray.cells import Cell
+from zcpt_ray.engine.cells import Cell
+from zcpt_ray.engine.layers import Head, Layer, ResidualBlock, Stem
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Head, Layer, ResidualBlock, Stem
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.supernet import Supernet
 
-OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-ENDS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+NASBENCH201_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+NASBENCH201_ENDS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Source and target node of each edge."""
-NODES = ("in", "1", "2", "out")
+NASBENCH201_NODE_NAMES = ("in", "1", "2", "out")
 """Their names in drawings."""
 
 
@@ -21,8 +21,14 @@ class NASBench201(Space):
 
     name = "nasbench201"
 
-    def __init__(self, channels: int = 16, cells_per_stage: int = 5, ops: tuple[str, ...] = OPS, image_channels: int = 3) -> None:
-        self.edges = tuple(Edge(f"{target}<-{source}", ops) for source, target in ENDS)
+    def __init__(
+        self,
+        channels: int = 16,
+        cells_per_stage: int = 5,
+        ops: tuple[str, ...] = NASBENCH201_OPS,
+        image_channels: int = 3,
+    ) -> None:
+        self.edges = tuple(Edge(f"{target}<-{source}", ops) for source, target in NASBENCH201_ENDS)
         self.channels = channels
         self.cells_per_stage = cells_per_stage
         self.image_channels = image_channels
@@ -32,25 +38,30 @@ class NASBench201(Space):
         return NASBench201(channels=1, cells_per_stage=1, image_channels=1)
 
     def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
-        return {"cell": [(NODES[source], NODES[target], kept[0]) for (source, target), kept in zip(ENDS, arch.kept, strict=True)]}
+        return {
+            "cell": [
+                (NASBENCH201_NODE_NAMES[source], NASBENCH201_NODE_NAMES[target], kept[0])
+                for (source, target), kept in zip(NASBENCH201_ENDS, arch.kept, strict=True)
+            ]
+        }
 
     def encode(self, arch: ArchSpec) -> str:
         """`|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: per target node its ops, each with its source node."""
-        ops = [f"{kept[0]}~{source}|" for kept, (source, _) in zip(arch.kept, ENDS, strict=True)]
+        ops = [f"{kept[0]}~{source}|" for kept, (source, _) in zip(arch.kept, NASBENCH201_ENDS, strict=True)]
         return f"|{ops[0]}+|{ops[1]}{ops[2]}+|{ops[3]}{ops[4]}{ops[5]}"
 
     def decode(self, text: str) -> ArchSpec:
         ops = re.findall(r"\|?([^|~+]+)~\d\|", text)
         arch = ArchSpec(self.name, tuple((op,) for op in ops))
-        if len(ops) != len(self.edges) or not set(ops) <= set(OPS) or self.encode(arch) != text:
+        if len(ops) != len(self.edges) or not set(ops) <= set(NASBENCH201_OPS) or self.encode(arch) != text:
             raise UserError(
                 f"not a NAS-Bench-201 architecture: {text!r}; expected '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' "
-                f"with ops of {', '.join(OPS)}"
+                f"with ops of {', '.join(NASBENCH201_OPS)}"
             )
         return arch
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
-        wiring = {index: (edge, *ENDS[index]) for index, edge in enumerate(edges)}
+        wiring = {index: (edge, *NASBENCH201_ENDS[index]) for index, edge in enumerate(edges)}
         layers: dict[str, Layer] = {"stem": Stem(self.image_channels, self.channels)}
         channels = self.channels
         for stage in range(3):

@@ -1,53 +1,48 @@
 """A user's own search space, from a Python file; and what every space has to keep to."""
 
-import hashlib
-import importlib.util
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.engine.layers import Layer
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Layer
+from zcpt_ray.plugins import load_plugin
+from zcpt_ray.registry import mark_own
 from zcpt_ray.spaces.base import Space
 
 VARIABLE = "SPACE"
 """What a file calls its space."""
 
 
-@cache
-def load_space(path: Path) -> Space:
-    """The space that the Python file at `path` holds as `SPACE`; the file is run.
+def load_space(path: str | Path) -> Space:
+    """The space that the Python file at `path` holds as `SPACE`; the file is run once.
 
     Raises:
         UserError: no such file or variable, the file fails, or the space does not keep the contract.
     """
-    if not path.is_file():
-        raise UserError(f"no space file {path}")
-    spec = importlib.util.spec_from_file_location(f"zcpt_ray_space_{path.stem}", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        space = getattr(module, VARIABLE, None)
-    except Exception as error:  # it may do anything
-        raise UserError(f"cannot run the space file {path}: {error!r}") from error
+    return _checked(load_plugin(path, "space"))
+
+
+@cache
+def _checked(module: ModuleType) -> Space:
+    path = str(module.__file__)
+    space = getattr(module, VARIABLE, None)
     if not isinstance(space, Space):
         raise UserError(f"{path} must hold a zcpt_ray.spaces.Space as {VARIABLE}, has {type(space).__name__}")
-    space.name = str(path)
-    space.fingerprint = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    space.name = path
     check_space(space)
-    return space
+    return mark_own(space, "space")
 
 
 def check_space(space: Space) -> None:
     """See that a search can rely on the space, without computing anything.
 
     Raises:
-        UserError: edges of equal names, an edge in no stage or in several, an op without a module, ops of one edge that give
-            different shapes, or a text form that is not read back; the message names the edge and the op.
+        UserError: edges of equal names, an edge in no stage or in several, an op without a module, ops of one edge
+            that give different shapes, or a text form that is not read back. The message names the edge and the op.
     """
     names = [edge.name for edge in space.edges]
     if len(set(names)) != len(names):
@@ -55,9 +50,13 @@ def check_space(space: Space) -> None:
     staged = sorted(edge for stage in space.stages for lane in stage for edge in lane)
     for index, name in enumerate(names):
         if staged.count(index) != 1:
-            raise UserError(f"space {space.name!r}: edge {name!r} must be in one lane of its stages, is in {staged.count(index)}")
+            raise UserError(
+                f"space {space.name!r}: edge {name!r} must be in one lane of its stages, is in {staged.count(index)}"
+            )
     if len(staged) != len(names) or not all(stage and all(stage) for stage in space.stages):
-        raise UserError(f"space {space.name!r}: its stages {space.stages} must hold edges 0 to {len(names) - 1}, and no empty lane")
+        raise UserError(
+            f"space {space.name!r}: its stages {space.stages} must hold edges 0 to {len(names) - 1}, and no empty lane"
+        )
     _check_shapes(space)
     first = ArchSpec(space.name, tuple(edge.candidates[: edge.keep] for edge in space.edges))
     try:
@@ -86,7 +85,8 @@ def _check_shapes(space: Space) -> None:
                 edge, shapes = space.edges[index], dict[str, list[int]]()
                 if len(ops) != len(edge.candidates):
                     raise UserError(
-                        f"space {space.name!r}: edge {edge.name!r} has ops {edge.candidates}, its layer {len(ops)} of them"
+                        f"space {space.name!r}: edge {edge.name!r} has ops {edge.candidates}, its layer {len(ops)} of"
+                        " them"
                     )
                 for name, op in zip(edge.candidates, ops, strict=True):
                     op.register_forward_hook(partial(_note_shape, shapes, name))
@@ -100,7 +100,8 @@ def _check_shapes(space: Space) -> None:
         for name, shape in shapes.items():
             if shape != (expected := next(iter(shapes.values()))):
                 raise UserError(
-                    f"space {space.name!r}: on edge {edge.name!r} op {name!r} gives {shape}, op {next(iter(shapes))!r} {expected}"
+                    f"space {space.name!r}: on edge {edge.name!r} op {name!r} gives {shape}, op {next(iter(shapes))!r}"
+                    f" {expected}"
                 )
     if failure:
         raise UserError(f"space {space.name!r} does not run: {failure}") from failure

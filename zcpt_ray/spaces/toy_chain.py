@@ -1,13 +1,13 @@
 """The toy supernet of appendix A.4: a chain of L mixed layers, to see how operation scoring changes with depth."""
 
 from zcpt_ray.arch import ArchSpec, Edge
-from zcpt_ray.cells import Cell
+from zcpt_ray.engine.cells import Cell
+from zcpt_ray.engine.layers import Head, Layer, Stem
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.layers import Head, Layer, Stem
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.supernet import Supernet
 
-OPS = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+TOY_CHAIN_OPS = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 
 class ToyChain(Space):
@@ -15,7 +15,7 @@ class ToyChain(Space):
 
     def __init__(self, length: int, channels: int = 16, image_channels: int = 3) -> None:
         self.name = f"toy-chain-{length}"
-        self.edges = tuple(Edge(f"layer{index}", OPS) for index in range(length))
+        self.edges = tuple(Edge(f"layer{index}", TOY_CHAIN_OPS) for index in range(length))
         self.channels = channels
         self.image_channels = image_channels
 
@@ -29,9 +29,10 @@ class ToyChain(Space):
 
     def decode(self, text: str) -> ArchSpec:
         ops = text.split(">")
-        if len(ops) != len(self.edges) or not set(ops) <= set(OPS):
+        if len(ops) != len(self.edges) or not set(ops) <= set(TOY_CHAIN_OPS):
             raise UserError(
-                f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of {', '.join(OPS)} joined by '>'"
+                f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of"
+                f" {', '.join(TOY_CHAIN_OPS)} joined by '>'"
             )
         return ArchSpec(self.name, tuple((op,) for op in ops))
 

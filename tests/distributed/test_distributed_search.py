@@ -1,0 +1,227 @@
+"""The search on Ray gives the local loop's result, whoever is killed meanwhile. Every kill here is a real SIGKILL."""
+
+import asyncio
+import dataclasses
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+import ray
+from processes import kill_when, stored
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.distributed.cluster import TaskResources, connect, task_options
+from zcpt_ray.distributed.search import CandidatePool, run_search, spread_over
+from zcpt_ray.errors import UserError
+from zcpt_ray.search import score_tables
+from zcpt_ray.search.local import run_search_locally
+from zcpt_ray.search.records import Proposal, SearchResult
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_store import RunStore, read_proposals
+from zcpt_ray.search.validation import Slice
+from zcpt_ray.spaces import find_space
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning"),
+]
+JOB = Path(__file__).parents[2] / "jobs" / "nb201_search.py"
+SMALL = SearchConfig(space="toy-chain-2", num_proposals=4, num_validations=25, batch_size=8)
+SLOW = SearchConfig(num_proposals=3, num_validations=40, batch_size=32)
+
+
+def without_times(result: SearchResult) -> SearchResult:
+    return dataclasses.replace(result, seconds={}, resources={})
+
+
+@cache
+def locally(config: SearchConfig) -> SearchResult:
+    return without_times(run_search_locally(Search.of(config)))
+
+
+@pytest.mark.parametrize("cluster", [1, 2], indirect=True)
+def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Path) -> None:
+    seen = []
+    result = run_search(Search.of(SMALL), tmp_path, report=seen.append)
+    assert without_times(result) == locally(SMALL)
+    assert seen[-1].proposals_done == 4
+    assert seen[-1].validations_done == seen[-1].validations_total
+
+
+def test_scores_of_a_proposal_under_way_are_reported(cluster: int, tmp_path: Path) -> None:
+    seen = []
+    config = dataclasses.replace(
+        SMALL, proxy="snip", method="evolution", evaluations=1500, num_proposals=1, num_validations=1
+    )
+    run_search(Search.of(config), tmp_path, report=seen.append)
+    assert any(0 < progress.scores < 1500 and not progress.proposals_done for progress in seen)
+    assert seen[-1].scores == 1500
+
+
+@pytest.mark.parametrize("victim", ["ray::_propose", "ray::_validate", "ray::CandidatePool"])
+def test_a_killed_process_costs_time_only(victim: str, cluster: int, tmp_path: Path) -> None:
+    killed: list[dict[str, int]] = []
+    # The pool dies when it knows something, so that there is something to lose.
+    thread = kill_when(
+        victim, lambda: "Pool" not in victim or any((tmp_path / "validations").glob("*.json")), killed, tmp_path
+    )
+    result = run_search(Search.of(SLOW), tmp_path)
+    thread.join(timeout=1)
+    assert len(killed) == 1
+    assert without_times(result) == locally(SLOW)
+    after = stored(tmp_path)
+    assert {path: after[path] for path in killed[0]} == killed[0]  # nothing of it was done again
+    assert "Pool" not in victim or killed[0]
+
+
+def test_a_start_that_takes_too_long_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine: Ray raises a plain Exception after 30 s."""
+    starts: list[str | None] = []
+
+    def start(address: str | None, **options: object) -> None:
+        starts.append(address)
+        if len(starts) < 3 or address == "local":
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", start)
+    connect()
+    assert starts == [None] * 3
+    with pytest.raises(UserError, match=r"Ray does not start on this machine, tried 3 times: .* during startup\."):
+        connect("local")
+
+
+def test_an_address_without_a_cluster() -> None:
+    for address in ("127.0.0.1:1", "nonsense", "ray://127.0.0.1:1"):
+        with pytest.raises(UserError, match=f"cannot join the Ray cluster at {re.escape(address)}: "):
+            connect(address)
+
+
+def job(out: Path) -> list[str]:
+    flags = {
+        "--batch-size": SLOW.batch_size,
+        "--num-proposals": SLOW.num_proposals,
+        "--num-validations": SLOW.num_validations,
+    }
+    return [sys.executable, str(JOB), "--out", str(out), *(str(part) for pair in flags.items() for part in pair)]
+
+
+def test_a_killed_driver_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    driver = subprocess.Popen(job(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any("validations" in path for path in stored(out)) and driver.poll() is None:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    time.sleep(5)  # what the driver had started ends with it
+    kept = stored(out)
+    assert kept
+    assert not (out / "result.json").exists()
+    again = subprocess.run(job(out), capture_output=True, text=True)
+    assert "Best: " in again.stdout, again.stderr
+    after = stored(out)
+    assert {path: after[path] for path in kept} == kept  # nothing of it was done again
+    assert len(after) > len(kept)
+    found = without_times(SearchResult.load(out))
+    config = SearchConfig.from_dict(json.loads((out / "config.json").read_text()))
+    assert dataclasses.replace(found, benchmark=None, num_known=None) == locally(config)
+
+
+def test_a_search_that_is_there_is_not_done_again(cluster: int, tmp_path: Path) -> None:
+    first = run_search(Search.of(SMALL), tmp_path)
+    before = stored(tmp_path)
+    assert without_times(run_search(Search.of(SMALL), tmp_path)) == without_times(first)
+    assert stored(tmp_path) == before
+
+
+def test_what_the_cluster_cannot_give_is_refused_at_once(cluster: int, tmp_path: Path) -> None:
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("this machine has a GPU")
+    assert task_options(SMALL.device, TaskResources()) == {"num_cpus": 1, "num_gpus": 0}
+    with pytest.raises(UserError, match="'cuda' was asked for, but the Ray cluster has no GPU"):
+        run_search(Search.of(dataclasses.replace(SMALL, device="cuda")), tmp_path / "a")
+    with pytest.raises(UserError, match="asks for 64 CPUs and 0 GPUs; the nodes of the cluster have 2 and 0"):
+        run_search(Search.of(SMALL), tmp_path / "b", TaskResources(cpus=64))
+    for wrong in ({"cpus": 0}, {"gpus": 0}, {"gpus": 1.5}):
+        with pytest.raises(UserError, match="a fraction of a GPU or whole GPUs"):
+            TaskResources(**wrong)
+
+
+def test_a_task_that_fails_is_one_clear_error(cluster: int, tmp_path: Path) -> None:
+    """A proposal on disk that names no architecture: validating it fails on a worker, and the driver says why."""
+    config = dataclasses.replace(SMALL, num_proposals=1)
+    (proposal,) = read_proposals(searched(config, tmp_path / "good"))
+    RunStore(Search.of(config), tmp_path / "bad").add_proposal(dataclasses.replace(proposal, arch="nonsense"))
+    with pytest.raises(UserError, match="not a toy-chain-2 architecture: 'nonsense'"):
+        run_search(Search.of(config), tmp_path / "bad")
+
+
+def searched(config: SearchConfig, directory: Path) -> Path:
+    run_search_locally(Search.of(config), directory)
+    return directory
+
+
+@pytest.mark.gpu
+def test_a_gpu_search_is_the_local_one(cluster: int, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, device="cuda")
+    assert without_times(run_search(Search.of(config), tmp_path, TaskResources(gpus=0.5))) == locally(config)
+
+
+def test_calls_are_spread_and_their_errors_are_plain(cluster: int) -> None:
+    def divided(dividend: float, divisor: int) -> float:
+        if divisor == 0:
+            raise UserError("nothing divides by 0")
+        return dividend / divisor
+
+    spread = spread_over(task_options(SMALL.device, TaskResources()))
+    assert sorted(spread(divided, 12.0, [1, 2, 3])) == [(1, 12.0), (2, 6.0), (3, 4.0)]
+    with pytest.raises(UserError, match="nothing divides by 0"):
+        list(spread(divided, 12.0, [1, 0]))
+
+
+def test_a_score_table_is_the_local_one(cluster: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """best-zc through Ray: the table is spread over the workers, proposals read it, and a worker's death costs a slice
+    at most.
+    """
+    monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(score_tables, "TABLE_SLICE", 64)
+    config = dataclasses.replace(
+        SMALL, space="toy-chain-4", scoring="best-zc", proxy="nwot", num_validations=1, batch_size=256
+    )
+    killed: list[dict[str, int]] = []
+    thread = kill_when("ray::_call", lambda: True, killed, tmp_path)
+    result = run_search(Search.of(config), tmp_path / "run")
+    thread.join()
+    assert killed
+    monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "other"))
+    assert without_times(result) == locally(config)
+
+
+def test_validation_takes_what_proposals_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four places: with as many proposals missing nothing is validated, with fewer as much as fits, at last
+    everything that is left together.
+    """
+    config, space = dataclasses.replace(SMALL, num_proposals=6, num_validations=1), find_space(SMALL.space)
+    archs = [space.encode(space.arch(index)) for index in range(6)]
+    pool = CandidatePool.__ray_actor_class__(Search.of(config), str(tmp_path / "run"), {"num_cpus": 1})
+
+    async def never(part: Slice) -> None:
+        await asyncio.sleep(3600)
+
+    async def running() -> list[int]:
+        counts = []
+        await pool.advance([object()], 4)
+        for index, arch in enumerate(archs):
+            await pool.add(Proposal(index, arch, (), 1, 1.0))
+            counts.append(len(pool.running))
+        return counts
+
+    monkeypatch.setattr(pool, "collect", never)
+    assert asyncio.run(running()) == [0, 0, 1, 2, 3, 4]
+    assert sorted(arch for together, _ in pool.running for arch in together) == sorted(archs)

@@ -1,0 +1,217 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zcpt_ray.configs import SearchConfig, SupernetTraining, run_name
+from zcpt_ray.errors import UserError
+from zcpt_ray.search.records import Decision, Proposal, SearchResult, Validation
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_store import RunStore
+from zcpt_ray.spaces.costs import Cost
+
+CONFIG = SearchConfig(num_proposals=3, num_validations=12)
+
+
+def proposal(index: int, arch: str) -> Proposal:
+    return Proposal(index, arch, (Decision(0, "e", ("a",), {"a": 1.5, "b": -2.0}),), num_evaluations=2, seconds=1.0)
+
+
+def filled(directory: Path | None = None) -> RunStore:
+    """Three proposals of two candidates; y scores 2 a minibatch, x scores 1."""
+    store = RunStore(Search.of(CONFIG), directory)
+    for index, arch in enumerate("xyx"):
+        store.add_proposal(proposal(index, arch))
+    for arch, minibatches in store.missing_slices():
+        store.add_validation(
+            Validation(arch, dict.fromkeys(minibatches, (2.0,) if arch == "y" else (1.0,)), seconds=0.5)
+        )
+    return store
+
+
+def test_what_is_missing_shrinks_to_nothing() -> None:
+    store = RunStore(Search.of(CONFIG))
+    assert store.missing_proposals() == [0, 1, 2]
+    assert store.missing_slices() == []
+    store.add_proposal(proposal(1, "x"))
+    assert store.missing_proposals() == [0, 2]
+    assert store.missing_slices() == [("x", range(0, 10)), ("x", range(10, 12))]
+    assert dataclasses.astuple(store.progress(under_way=5)) == (1, 3, 0, 12, 2 + 5)
+    assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24, 6)
+
+
+def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:
+    result = filled().result(9.0, lambda arch: Cost(1, 2))
+    assert [(c.arch, c.score, c.times_proposed, c.first_proposal) for c in result.candidates] == [
+        ("y", 24, 1, 1),
+        ("x", 12, 2, 0),
+    ]
+    assert result.best is result.candidates[0]
+    assert result.num_evaluations == 3 * 2 + 24
+    assert result.seconds == {"propose": 3.0, "validate": 2.0, "wall": 9.0}
+    store = RunStore(Search.of(dataclasses.replace(CONFIG, num_validations=0)))
+    for index, arch in enumerate("yxx"):
+        store.add_proposal(proposal(index, arch))
+    assert store.result(0.0, lambda arch: Cost(1, 2)).best.arch == "x"
+
+
+def test_a_run_directory_is_taken_up_again(tmp_path: Path) -> None:
+    first = filled(tmp_path / "run")
+    again = RunStore(Search.of(CONFIG), tmp_path / "run")
+    assert again.proposals == first.proposals
+    assert again.validations == first.validations
+    assert again.result(1.0, lambda arch: Cost(1, 2)) == first.result(1.0, lambda arch: Cost(1, 2))
+
+
+def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    store.add_proposal(proposal(0, "z"))
+    store.add_validation(Validation("x", dict.fromkeys(range(10), (99.0,)), 0.0))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
+    assert store.result(0.0, lambda arch: Cost(1, 2)).best.arch == "y"
+
+
+def test_a_result_is_saved_and_loaded(tmp_path: Path) -> None:
+    result = filled().result(1.0, lambda arch: Cost(1, 2))
+    result.save(tmp_path)
+    assert SearchResult.load(tmp_path) == result
+    assert pd.read_parquet(tmp_path / "candidates.parquet")["arch"].tolist() == ["y", "x"]
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert content["best"]["arch"] == "y"
+    assert {"config", "candidates", "num_evaluations", "seconds", "benchmark", "versions"} < content.keys()
+
+
+def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path / "run")
+    with pytest.raises(UserError, match=r"another configuration \(seed 0\)"):
+        RunStore(Search.of(dataclasses.replace(CONFIG, seed=1)), tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious.txt").write_text("x")
+    with pytest.raises(UserError, match="is no run directory"):
+        RunStore(Search.of(CONFIG), tmp_path / "other")
+    for path in (tmp_path / "other" / "precious.txt", tmp_path / "other" / "precious.txt" / "run"):
+        with pytest.raises(UserError, match="cannot use the run directory"):
+            RunStore(Search.of(CONFIG), path)
+    (tmp_path / "run" / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="is not the configuration of a run"):
+        RunStore(Search.of(CONFIG), tmp_path / "run")
+    content = dataclasses.asdict(CONFIG) | {"colour": "red"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"another configuration \(colour 'red'\)"):
+        RunStore(Search.of(CONFIG), tmp_path / "run")
+
+
+def test_a_kill_during_the_first_start_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "config.json.17.tmp").write_text("{")
+    RunStore(Search.of(CONFIG), tmp_path)
+    (tmp_path / "proposals").rmdir()
+    RunStore(Search.of(CONFIG), tmp_path)
+    assert (tmp_path / "proposals").is_dir()
+
+
+def test_what_belongs_to_no_proposal_is_left_out(tmp_path: Path) -> None:
+    """A deleted proposal came out otherwise the second time, and one has an index beyond N."""
+    store = filled(tmp_path)
+    store.add_proposal(proposal(7, "z"))
+    (tmp_path / "proposals" / "00001.json").unlink()
+    again = RunStore(Search.of(CONFIG), tmp_path)
+    assert again.missing_proposals() == [1]
+    again.add_proposal(proposal(1, "x"))
+    progress = again.progress()
+    assert (progress.proposals_done, progress.validations_done, progress.validations_total) == (3, 12, 12)
+    assert [(c.arch, c.score) for c in again.result(0.0, lambda arch: Cost(1, 2)).candidates] == [("x", 12)]
+
+
+def test_infinite_scores_are_strict_json(tmp_path: Path) -> None:
+    store = RunStore(Search.of(dataclasses.replace(CONFIG, num_proposals=1, num_validations=1)), tmp_path)
+    store.add_proposal(Proposal(0, "x", (Decision(0, "e", ("a",), {"a": math.inf}),), num_evaluations=1, seconds=0.0))
+    store.add_validation(Validation("x", {0: (-math.inf,)}, 0.0))
+    result = store.result(0.0, lambda arch: Cost(1, 2))
+    result.save(tmp_path)
+    for path in tmp_path.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert SearchResult.load(tmp_path) == result
+    again = RunStore(Search.of(store.config), tmp_path)
+    assert (again.proposals, again.validations) == (store.proposals, store.validations)
+
+
+@pytest.mark.parametrize("content", ["", '{"index": 0', '{"index": 0}', "[]"])
+def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "proposals" / "00001.json").write_text(content)
+    with pytest.raises(UserError, match=r"00001\.json is damaged .* delete it"):
+        RunStore(Search.of(CONFIG), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"arch": "x", "measures": {}, "seconds": 0}', '{"arch": "x", "measures": {"a": [1]}, "seconds": 0}']
+)
+def test_damaged_scores_are_named(content: str, tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = next((tmp_path / "validations").iterdir())
+    path.write_text(content)
+    with pytest.raises(UserError, match=f"{path.name} is damaged"):
+        RunStore(Search.of(CONFIG), tmp_path)
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*result\.json"):
+        SearchResult.load(tmp_path)
+    (tmp_path / "result.json").write_text('{"config": {}}')
+    with pytest.raises(UserError, match="is no result of this version"):
+        SearchResult.load(tmp_path)
+
+
+def test_a_run_is_named_by_its_whole_configuration() -> None:
+    changes = {
+        "space": "x",
+        "dataset": "x",
+        "proxy": "x",
+        "scoring": "x",
+        "order": "x",
+        "num_proposals": 7,
+        "num_validations": 7,
+    }
+    changes |= {
+        "batch_size": 7,
+        "seed": 7,
+        "device": "cpu",
+        "method": "x",
+        "evaluations": 7,
+        "max_params": 7.0,
+        "max_flops": 7.0,
+    }
+    changes |= {"training": SupernetTraining(epochs=7)}
+    assert set(changes) == {field.name for field in dataclasses.fields(SearchConfig)}
+    names = {run_name(dataclasses.replace(SearchConfig(), **{key: value})) for key, value in changes.items()}
+    assert len(names | {run_name(SearchConfig())}) == len(changes) + 1
+
+
+def test_a_run_that_failed_before_it_had_anything_does_not_block_its_directory(tmp_path: Path) -> None:
+    RunStore(Search.of(CONFIG), tmp_path)
+    other = dataclasses.replace(CONFIG, seed=7)
+    assert RunStore(Search.of(other), tmp_path).config == other
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 7
+
+
+def test_a_directory_serves_every_n_and_v(tmp_path: Path) -> None:
+    """Fewer are read from it, more are added to it, and what is counted is what that search alone would have needed."""
+    whole = filled(tmp_path).result(0.0, lambda arch: Cost(1, 2))
+    fewer = RunStore(Search.of(dataclasses.replace(CONFIG, num_proposals=1, num_validations=4)), tmp_path)
+    assert (fewer.missing_proposals(), fewer.missing_slices()) == ([], [])
+    found = fewer.result(0.0, lambda arch: Cost(1, 2))
+    assert [(c.arch, c.score, c.times_proposed) for c in found.candidates] == [("x", 4, 1)]
+    assert (found.num_evaluations, found.seconds["validate"]) == (2 + 4, 0.5 * 4 / 10)
+    more = RunStore(Search.of(dataclasses.replace(CONFIG, num_proposals=4, num_validations=15)), tmp_path)
+    assert more.missing_proposals() == [3]
+    assert more.missing_slices() == [("x", range(10, 15)), ("y", range(10, 15))]
+    more.add_validation(Validation("x", dict.fromkeys(range(10, 15), (1.0,)), 0.5))
+    assert RunStore(Search.of(more.config), tmp_path).missing_slices() == [("y", range(10, 15))]
+    again = RunStore(Search.of(CONFIG), tmp_path)
+    assert again.result(0.0, lambda arch: Cost(1, 2)).candidates == whole.candidates
+    again.add_validation(Validation("x", dict.fromkeys(range(10, 12), (99.0,)), 0.0))  # shorter than what is there
+    assert len(RunStore(Search.of(more.config), tmp_path).validations["x", 10].measures) == 5

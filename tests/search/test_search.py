@@ -1,0 +1,266 @@
+import contextlib
+import dataclasses
+import itertools
+import math
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from zcpt_ray import proxies
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.datasets.minibatches import draw_minibatch
+from zcpt_ray.devices import local_device
+from zcpt_ray.errors import UserError
+from zcpt_ray.proxies import Proxy
+from zcpt_ray.proxies.base import Measured
+from zcpt_ray.search.inputs import SearchData, load_data
+from zcpt_ray.search.local import run_search_locally
+from zcpt_ray.search.methods import random_arch
+from zcpt_ray.search.proposal import propose
+from zcpt_ray.search.records import Progress
+from zcpt_ray.search.resolved import Search, smoke
+from zcpt_ray.search.run_store import RunStore
+from zcpt_ray.search.validation import together, validate
+from zcpt_ray.seeding import derive_seed, generator
+
+CONFIG = SearchConfig(space="toy-chain-2", num_proposals=3, num_validations=12, batch_size=8)
+
+
+def test_a_search_repeats_itself() -> None:
+    one, two = (run_search_locally(Search.of(CONFIG)) for _ in range(2))
+    assert dataclasses.replace(one, seconds={}) == dataclasses.replace(two, seconds={})
+    assert sum(candidate.times_proposed for candidate in one.candidates) == 3
+    assert one.num_evaluations == 3 * 2 * 4 + 12 * len(one.candidates)
+
+
+def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Interrupted whenever something was stored, with nothing of it done twice."""
+
+    class InterruptError(Exception):
+        pass
+
+    done: list[set[str]] = []
+
+    def stop_soon(progress: Progress) -> None:
+        stored = {path.name for path in tmp_path.rglob("*.json")}
+        if done and stored == done[-1]:
+            return
+        done.append(stored)
+        raise InterruptError
+
+    result = None
+    while result is None:
+        with contextlib.suppress(InterruptError):
+            result = run_search_locally(Search.of(CONFIG), tmp_path, stop_soon)
+    assert all(before < after for before, after in itertools.pairwise(done))
+    assert len(done) >= 6
+    whole = run_search_locally(Search.of(CONFIG))
+    assert dataclasses.replace(result, seconds={}) == dataclasses.replace(whole, seconds={})
+
+
+def test_proposals_share_weights_and_differ_in_minibatches(data: SearchData) -> None:
+    one, same, other = (propose(Search.of(CONFIG), data, index) for index in (0, 0, 1))
+    assert one.decisions == same.decisions
+    assert one.decisions != other.decisions
+    assert one.num_evaluations == 2 * 4
+
+
+def test_a_worker_needs_no_data_set(data: SearchData, tmp_path: Path) -> None:
+    """A worker gets objects and images, and may lie on a machine without the folder that they came from."""
+    place = tmp_path / "photos"
+    place.mkdir()
+    search = Search.of(dataclasses.replace(CONFIG, dataset=str(place)))
+    place.rmdir()
+    search = pickle.loads(pickle.dumps(search))
+    assert propose(search, data, 0).decisions == propose(Search.of(CONFIG), data, 0).decisions
+    assert validate(search, data.images, ["nor_conv_3x3>skip_connect"], range(1))[0].measures
+    with pytest.raises(UserError, match=r"no images in .*photos"):
+        load_data(search)
+    with pytest.raises(UserError, match=r"unknown dataset '.*photos'; choose from digits, "):
+        Search.of(search.config)
+
+
+@pytest.mark.parametrize("order", ["fixed", "random", "global-op-iter", "global-edge-once"])
+@pytest.mark.parametrize("scoring", ["zc-pt", "disc-zc"])
+def test_decisions_keep_the_best_op_of_their_edge(order: str, scoring: str, data: SearchData) -> None:
+    config = dataclasses.replace(CONFIG, space="nasbench201", order=order, scoring=scoring)
+    proposal = propose(Search.of(config), data, 0)
+    assert sorted(d.edge for d in proposal.decisions) == sorted(edge.name for edge in Search.of(config).space.edges)
+    for decision in proposal.decisions:
+        assert decision.scores[decision.kept[0]] == max(decision.scores.values())
+    if order == "fixed":
+        assert [d.edge for d in proposal.decisions] == [edge.name for edge in Search.of(config).space.edges]
+
+
+def measures(search: Search, data: SearchData, archs: Sequence[str], minibatches: range) -> list[dict[int, Measured]]:
+    return [dict(validation.measures) for validation in validate(search, data.images, archs, minibatches)]
+
+
+def test_validation_slices_add_up(data: SearchData) -> None:
+    archs, search = ["nor_conv_3x3>skip_connect", "nor_conv_3x3>nor_conv_1x1"], Search.of(CONFIG)
+    whole = measures(search, data, archs, range(6))
+    first, second = (measures(search, data, archs, part) for part in (range(0, 4), range(4, 6)))
+    assert whole == [one | other for one, other in zip(first, second, strict=True)]
+    assert whole == [measures(search, data, [arch], range(6))[0] for arch in archs]  # whoever else is there
+    assert all(len(set(found.values())) == 6 for found in whole)
+
+
+@pytest.mark.parametrize("proxy", ["nwot", "nwot-released", "snip", "synflow", "params"])
+@pytest.mark.parametrize("space", ["nasbench201", "darts-small"])
+def test_candidates_that_are_validated_together_are_networks_on_their_own(
+    space: str, proxy: str, data: SearchData
+) -> None:
+    search = Search.of(dataclasses.replace(CONFIG, space=space, proxy=proxy, batch_size=4))
+    random = generator(0, "test")
+    specs = [random_arch(search.space, random) for _ in range(2)]
+    found = measures(search, data, [search.space.encode(spec) for spec in specs], range(1))
+    batch = draw_minibatch(data.images, 4, derive_seed(CONFIG.seed, "validation", 0))
+    for spec, of_spec in zip(specs, found, strict=True):
+        network = search.space.network(spec, data.images.num_classes, derive_seed(CONFIG.seed, "supernet"))
+        assert of_spec[0] == pytest.approx(search.proxy.measure(network, batch), rel=1e-5)
+
+
+def test_an_own_proxy_sees_each_candidate_on_its_own(data: SearchData) -> None:
+    """Not the modules of a whole supernet, most of which do not run."""
+    counts = Proxy("counts", (lambda net, batch: float(sum(p.numel() for p in net.parameters())),), "test")
+    search = dataclasses.replace(Search.of(CONFIG), proxy=counts)
+    large, small = measures(search, data, ["nor_conv_3x3>nor_conv_3x3", "skip_connect>skip_connect"], range(1))
+    assert large[0] > small[0]
+
+
+def test_a_minibatch_is_drawn_once_for_all_candidates(data: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        "zcpt_ray.search.validation.draw_minibatch", lambda *args: drawn.append(args[2]) or draw_minibatch(*args)
+    )
+    told: list[int] = []
+    archs = ["nor_conv_3x3>skip_connect", "nor_conv_3x3>nor_conv_1x1", "skip_connect>nor_conv_1x1"]
+    validate(Search.of(CONFIG), data.images, archs, range(5), told.append)
+    assert len(drawn) == len(set(drawn)) == 5
+    assert told == [0, 3, 6, 9, 12]
+
+
+@pytest.mark.parametrize(("workers", "sizes"), [(1, [3, 3, 1]), (3, [3, 3, 1]), (5, [2, 1, 2, 1, 1]), (99, [1] * 7)])
+def test_what_is_validated_together(workers: int, sizes: list[int]) -> None:
+    missing = [(arch, range(start, start + 10)) for arch in "abc" for start in (0, 10)] + [("a", range(20, 25))]
+    slices = together(missing, workers)
+    assert [len(archs) for archs, _ in slices] == sizes
+    assert sorted((arch, part.start) for archs, part in slices for arch in archs) == sorted(
+        (arch, part.start) for arch, part in missing
+    )
+    assert together([]) == []
+    assert [len(archs) for archs, _ in together([(str(n), range(1)) for n in range(300)])] == [125, 125, 50]
+
+
+@pytest.mark.parametrize("field", ["space", "dataset", "proxy", "scoring", "order", "method"])
+def test_unknown_names_list_the_known_ones(field: str) -> None:
+    with pytest.raises(UserError, match=f"unknown {field} 'nonsense'; choose from .+, "):
+        Search.of(dataclasses.replace(CONFIG, **{field: "nonsense"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_proposals": 0}, "num_proposals must be at least 1, got 0"),
+        ({"num_validations": -1}, "num_validations must be at least 0, got -1"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"device": "tpu"}, "unknown device 'tpu'; choose from auto, cpu, cuda, xpu, mps"),
+    ],
+)
+def test_numbers_out_of_range(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_a_batch_must_fit_the_data() -> None:
+    with pytest.raises(UserError, match="batch_size 5000 is more than the 719 images of digits's search half"):
+        load_data(Search.of(dataclasses.replace(CONFIG, batch_size=5000)))
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="'cuda' was asked for, but torch sees no GPU"):
+        local_device("cuda")
+    assert local_device("auto") == "cpu"
+
+
+def test_nan_stops_the_search_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A proxy that breaks in the second proposal: the first one is on disk, and a mended proxy goes on from there."""
+    calls = []
+
+    def score(net: object, batch: object) -> float:
+        calls.append(net)
+        return math.nan if len(calls) == 12 else float(len(calls) % 5)
+
+    config = dataclasses.replace(CONFIG, proxy="breaking")
+    monkeypatch.setitem(proxies.PROXIES, "breaking", Proxy("breaking", (score,), "test"))
+    with pytest.raises(UserError, match="'breaking' gave NaN"):
+        run_search_locally(Search.of(config), tmp_path)
+    assert RunStore(Search.of(config), tmp_path).missing_proposals() == [1, 2]
+    assert run_search_locally(Search.of(config), tmp_path).best.score > 0
+
+
+def test_without_validation_the_most_proposed_wins() -> None:
+    config = dataclasses.replace(CONFIG, num_validations=0)
+    result = run_search_locally(Search.of(config))
+    assert result.best.times_proposed == max(c.times_proposed for c in result.candidates)
+    assert result.best.score == 0
+
+
+def test_smoke_is_a_small_search() -> None:
+    small = smoke(SearchConfig(order="fixed"))
+    assert (small.order, small.num_proposals, small.num_validations, small.batch_size) == ("fixed", 2, 3, 4)
+    assert smoke(SearchConfig(num_proposals=1, num_validations=0)).num_validations == 0
+
+
+@pytest.mark.data
+def test_a_search_on_cifar10_finds_a_good_network() -> None:
+    from zcpt_ray.benchmarks.tables import load_benchmark
+
+    config = SearchConfig(dataset="cifar10", num_proposals=1, num_validations=0, batch_size=64)
+    found = load_benchmark("nasbench201").query(run_search_locally(Search.of(config)).best.arch)
+    assert found["cifar10"].rank < 3000
+
+
+@pytest.mark.parametrize("method", ["discretize", "random", "evolution", "max-param"])
+@pytest.mark.parametrize("budget", [{"max_params": 0.005}, {"max_flops": 4.0}, {"max_params": 0.005, "max_flops": 4.0}])
+def test_every_proposal_keeps_within_the_budget(method: str, budget: dict[str, float]) -> None:
+    """In a toy chain of 3 layers two convolutions 3x3 are too much: 5,338 parameters and 5.2 million multiply-adds at
+    least.
+    """
+    config = dataclasses.replace(
+        CONFIG, space="toy-chain-3", method=method, num_proposals=6, num_validations=1, evaluations=60, **budget
+    )
+    result = run_search_locally(Search.of(config))
+    for candidate in result.candidates:
+        assert candidate.params <= 5000
+        assert candidate.flops <= 4_000_000
+        assert candidate.arch.count("nor_conv_3x3") <= 1
+    assert any("nor_conv_3x3" in candidate.arch for candidate in result.candidates)
+    assert sum(candidate.times_proposed for candidate in result.candidates) == 6
+
+
+def test_without_a_budget_more_is_proposed() -> None:
+    config = dataclasses.replace(CONFIG, space="toy-chain-3", method="max-param", num_validations=0)
+    assert run_search_locally(Search.of(config)).best.params == 3 * 2336 + 464 + 32 + 170
+
+
+def test_a_budget_that_nothing_fits() -> None:
+    with pytest.raises(
+        UserError, match=r"nothing in 'toy-chain-2' fits the budget: the smallest network has 0.001 M parameters"
+    ):
+        load_data(Search.of(dataclasses.replace(CONFIG, max_params=0.0001)))
+
+
+def test_a_method_without_a_budget() -> None:
+    with pytest.raises(UserError, match="'prune' keeps no budget"):
+        Search.of(dataclasses.replace(CONFIG, method="prune", max_params=1))
+
+
+def test_a_proxy_that_needs_a_thin_form() -> None:
+    with pytest.raises(UserError, match="'tenas' does not serve space 'darts': it has no thin form"):
+        Search.of(SearchConfig(space="darts", proxy="tenas"))

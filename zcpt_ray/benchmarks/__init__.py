@@ -1,0 +1,1 @@
+"""Tables of trained networks: their formats, what they say of an architecture, converters of official files."""

@@ -1,0 +1,51 @@
+"""What all commands share at their rim: the console, one line for an error, exit codes, and the hint at the end."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from zcpt_ray.errors import UserError
+
+PIPE_WIDTH = 150
+"""Columns where there is no terminal: wide enough for an architecture in a table."""
+
+
+def open_console() -> Console:
+    """As wide as the terminal; folders and names are printed as they are, whatever brackets they have."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Bad input ends the process with one line and exit code 2; ctrl-C with 130. What takes long says how far it is."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("zcpt_ray").setLevel(logging.INFO)
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def print_next(console: Console, *commands: Sequence[object]) -> None:
+    """Say which commands, each given word by word, usually come after this one: as a shell takes them."""
+    for command in commands:
+        console.print(f"Next: zcpt {shlex.join(map(str, command))}", soft_wrap=True, highlight=False)
+
+
+def require_some(**flags: Sequence[object]) -> None:
+    """Refuse flags that were given without a value.
+
+    Raises:
+        UserError: one of them is empty.
+    """
+    for name, values in flags.items():
+        if not values:
+            raise UserError(f"--{name} needs at least one")

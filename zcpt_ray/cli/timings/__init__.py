@@ -1,0 +1,1 @@
+"""What `zcpt benchmark` times: the engine, trainings and workers, each beside a plain implementation."""

@@ -1,0 +1,81 @@
+"""The devices that a configuration may name, what each can do, and what a name means in this process."""
+
+from dataclasses import dataclass
+
+from zcpt_ray.errors import UserError
+
+
+@dataclass(frozen=True)
+class Device:
+    """What torch can do on one kind of device.
+
+    `chunk_bytes` are those of a layer's largest tensor that are processed at a time: on a CPU what the caches hold, on
+    a GPU what keeps it busy. `prefers_bfloat16`: trainings whose precision is "auto" take it. `pins_memory`: what is on
+    its way there should lie in page-locked memory. `has_random_state`: torch keeps one for it that can be put back.
+    """
+
+    name: str
+    chunk_bytes: int
+    has_float64: bool = True
+    multiplies_int8: bool = False
+    prefers_bfloat16: bool = False
+    pins_memory: bool = False
+    has_random_state: bool = False
+
+
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("cpu", 4 << 20, multiplies_int8=True),
+        Device(
+            "cuda",
+            256 << 20,
+            multiplies_int8=True,
+            prefers_bfloat16=True,
+            pins_memory=True,
+            has_random_state=True,
+        ),
+        Device("xpu", 256 << 20, prefers_bfloat16=True, pins_memory=True, has_random_state=True),
+        Device("mps", 256 << 20, has_float64=False),
+    )
+}
+"""By torch's name. Only the first two are tried out."""
+DEVICE_NAMES = ("auto", *DEVICES)
+AUTO = ("cuda", "xpu")
+"""What "auto" takes, the first that is there, else the CPU. Apple's GPUs (mps) are taken only if they are named."""
+
+
+def local_device(name: str) -> str:
+    """The torch device that one of `DEVICE_NAMES` means in this process.
+
+    Raises:
+        UserError: a GPU was asked for and there is none.
+    """
+    if name == "auto":
+        return next((device for device in AUTO if _is_there(device)), "cpu")
+    if not _is_there(name):
+        raise UserError(f"device {name!r} was asked for, but torch sees no GPU here; use --device cpu or auto")
+    return name
+
+
+def _is_there(name: str) -> bool:
+    import torch  # takes a second or two, and a configuration is checked without it
+
+    if name == "mps":
+        return torch.backends.mps.is_available()
+    return name == "cpu" or bool(torch.get_device_module(name).is_available())
+
+
+def card_name(name: str) -> str:
+    """What the maker calls this process's card of a kind; the kind itself where torch does not tell."""
+    import torch
+
+    module = torch.get_device_module(name)
+    return str(module.get_device_name()) if hasattr(module, "get_device_name") else name
+
+
+def has_bfloat16(name: str) -> bool:
+    """Whether this process's device of a kind computes in bfloat16 itself."""
+    import torch
+
+    return name != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,0 +1,1 @@
+"""Everything that runs on Ray: the search, grids on Tune, training on several workers, the cluster they run on."""

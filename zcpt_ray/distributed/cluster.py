@@ -1,0 +1,223 @@
+"""The Ray cluster a job runs on: joining it, what it has or can come to have, and what its nodes see."""
+
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from zcpt_ray.distributed.autoscaling import nodes_to_come
+from zcpt_ray.errors import UserError
+from zcpt_ray.storage.paths import AnyPath, RemotePath
+
+CONNECT_SECONDS = 10
+STARTS = 3  # Ray gives a node 30 s to start, which a busy machine may need longer for
+
+
+@dataclass(frozen=True)
+class TaskResources:
+    """What each task asks Ray for; `gpus` may be a fraction, and counts on a cluster with GPUs only."""
+
+    cpus: int = 1
+    gpus: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.cpus < 1 or self.gpus <= 0 or (self.gpus > 1 and self.gpus % 1):
+            given = f"got {self.cpus} and {self.gpus}"
+            raise UserError(
+                f"a task takes at least 1 CPU and, where there are any, a fraction of a GPU or whole GPUs; {given}"
+            )
+
+
+def connect(address: str = "", show_logs: bool = False) -> None:
+    """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
+
+    A process that has joined one stays there. Workers' log lines (epochs of a supernet, say) are shown only if wanted.
+
+    Raises:
+        UserError: there is no cluster at `address`, or Ray does not start.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address not in ("", "auto", "local"):  # ray.init would try a dead address for minutes
+            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        _start_or_join(address or None, show_logs)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
+
+
+def _start_or_join(address: str | None, show_logs: bool) -> None:
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address=address, log_to_driver=show_logs, logging_level=logging.ERROR)
+        except Exception as error:
+            if type(error) is not Exception:  # a start that took too long is a plain one
+                raise
+            if not left:
+                raise UserError(f"Ray does not start on this machine, tried {STARTS} times: {error}") from error
+        else:
+            return
+
+
+class NodeKind(NamedTuple):
+    """CPUs and GPUs of a node."""
+
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def of(cls, resources: dict[str, float]) -> "NodeKind":
+        """From Ray's names."""
+        return cls(resources.get("CPU", 0), resources.get("GPU", 0))
+
+
+def nodes_there() -> list[NodeKind]:
+    """The nodes that are alive."""
+    return [NodeKind.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def task_options(device: str, resources: TaskResources) -> dict[str, float]:
+    """Ray options of a task that runs on `device`, on the cluster as it is or may grow to be.
+
+    Raises:
+        UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it
+        needs.
+    """
+    nodes = [*nodes_there(), *map(NodeKind.of, nodes_to_come())]
+    have_gpu = any(node.gpus for node in nodes)
+    if device not in ("auto", "cpu") and not have_gpu:
+        raise UserError(f"device {device!r} was asked for, but the Ray cluster has no GPU; use --device cpu or auto")
+    options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus if have_gpu and device != "cpu" else 0}
+    if not any(places_on(node, options) for node in nodes):
+        offers = ", ".join(f"{node.cpus:g} and {node.gpus:g}" for node in nodes)
+        raise UserError(
+            f"a task asks for {options['num_cpus']} CPUs and {options['num_gpus']:g} GPUs; the nodes of the cluster"
+            f" have {offers}; lower --cpus-per-task or --gpus-per-task"
+        )
+    return options
+
+
+def set_up_process(options: Mapping[str, float]) -> None:
+    """Prepare the process of a task with these options: as many torch threads as CPUs, and no GPU if it has none.
+
+    More threads than cores, in all processes together, run far slower. Ray hides GPUs only if it knows of any.
+    """
+    torch.set_num_threads(max(1, int(options["num_cpus"])))
+    if not options["num_gpus"]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read when CUDA starts, which it has not in a process without a GPU
+
+
+def calls_of_a_worker(options: Mapping[str, float]) -> int:
+    """How many tasks with these options one process runs before another takes its place.
+
+    Many, so that they do not pay for as many starts of CUDA. But Ray may give the next one another GPU of the node, and
+    CUDA reads which one it has at its start only: where there are several, one.
+    """
+    several = any(node.gpus > 1 for node in [*nodes_there(), *map(NodeKind.of, nodes_to_come())])
+    return 1 if options["num_gpus"] and several else 1000
+
+
+@cache
+def as_task(function: Callable[..., Any], calls: int) -> Any:
+    """A function of a module as a Ray task whose process runs so many of them."""
+    return ray.remote(max_retries=10, max_calls=calls)(function)
+
+
+def places_on(node: NodeKind, options: Mapping[str, float]) -> int:
+    """How many tasks run on a node at a time."""
+    by_cpu, gpus = int(node.cpus // options["num_cpus"]), options["num_gpus"]
+    return min(by_cpu, int(node.gpus / gpus + 1e-6)) if gpus else by_cpu
+
+
+def places(options: Mapping[str, float]) -> int:
+    """How many tasks the cluster, as it is now, runs at a time."""
+    return sum(places_on(node, options) for node in nodes_there())
+
+
+def describe(options: dict[str, float]) -> str:
+    """One line: where the cluster is, what it has, and how many tasks with these options it runs at a time."""
+    there = nodes_there()
+    cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
+    each = f"{options['num_cpus']:g} CPU" + (f" and {options['num_gpus']:g} GPU" if options["num_gpus"] else "")
+    grows = ", and more on nodes that the autoscaler starts" if nodes_to_come() else ""
+    nodes = f"{len(there)} node{'s' * (len(there) > 1)}"
+    address = ray.get_runtime_context().gcs_address
+    return (
+        f"Ray at {address}: {nodes} with {cpus:g} CPUs and {gpus:g} GPUs; {places(options)} tasks at a time, {each}"
+        f" each{grows}"
+    )
+
+
+@contextmanager
+def plain_errors(kept: str = "") -> Iterator[None]:
+    """What a task raised for the user to read, as itself; a process that died too often, in one line."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(f"a Ray process died too often: {str(error).strip().splitlines()[0]}{kept}") from error
+
+
+def this_node() -> str:
+    """Ray's name for the node that this process is on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@ray.remote(num_cpus=0)
+def _sees(path: AnyPath) -> bool:
+    return path.exists()
+
+
+def nodes_without(path: AnyPath) -> list[str]:
+    """Addresses of the nodes, other than this one, from which a file cannot be seen."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != this_node()]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    asked = [_sees.options(scheduling_strategy=strategy).remote(path) for strategy in there]
+    return [node["NodeManagerAddress"] for node, sees in zip(nodes, ray.get(asked), strict=True) if not sees]
+
+
+def require_seen(out: AnyPath, name: str) -> None:
+    """In a task: see that this node sees the folder that all share, by a file in it.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    if not (out / name).exists():
+        raise UserError(
+            f"node {ray.util.get_node_ip_address()} does not see {out}; give a shared folder or a URI as --out"
+        )
+
+
+def refuse_node_local(out: AnyPath) -> None:
+    """Trials of any node must find what those of another have kept.
+
+    Raises:
+        UserError: there are nodes that do not see `out`.
+    """
+    if isinstance(out, RemotePath):
+        return
+    probe = out.absolute() / f"probe-{uuid.uuid4().hex}"
+    probe.write_text("")
+    try:
+        missing = nodes_without(probe)
+    finally:
+        probe.unlink()
+    if missing:
+        raise UserError(
+            f"{out} is a folder of this node alone, {', '.join(missing)} cannot see it: a trial that moves to another"
+            " node would start anew; give a shared folder or a URI as --out s3://bucket/runs"
+        )

@@ -1,0 +1,1 @@
+"""Many searches and trainings: grids, ablations, the operation-scoring study, rankings, baselines."""

@@ -1,0 +1,109 @@
+"""The report of finished searches and trainings as one HTML page, from what their directories hold and nothing else."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from zcpt_ray.errors import UserError
+from zcpt_ray.reports import page
+from zcpt_ray.reports.ablation_tables import cells
+from zcpt_ray.reports.page import PageSection
+from zcpt_ray.reports.page_parts import pairs_part
+from zcpt_ray.reports.paired_differences import paired_table
+from zcpt_ray.reports.run_folders import FoundRuns, find_runs
+from zcpt_ray.reports.search_section import search_parts
+from zcpt_ray.reports.tables import benchmark_errors, benchmark_name, mean_and_deviation
+from zcpt_ray.reports.training_section import training_parts
+from zcpt_ray.reports.training_tables import Trained, each_once
+from zcpt_ray.search.records import SearchResult
+from zcpt_ray.storage.paths import AnyPath, whole_file
+
+PAGE_TITLE = "Zero-cost searches and trainings"
+
+
+def report_page(runs: FoundRuns, title: str = PAGE_TITLE) -> str:
+    """The page: what failed, a summary of all runs, then a section for each folder of searches and each grid."""
+    sections: list[PageSection] = []
+    rows: list[dict[str, object]] = []
+    for place, searches in runs.searches.items():
+        name = place if len(searches) > 1 else str(searches[0].directory)
+        sections.append(PageSection(name, f"run{len(sections)}", search_parts(searches)))
+        rows.append({"run": name} | _search_summary([found.result for found in searches]))
+    for place, trainings in runs.trainings.items():
+        sections.append(PageSection(place, f"run{len(sections)}", training_parts(trainings)))
+        rows.append({"run": place} | _training_summary(trainings, runs.trials.get(place)))
+    anchors = [section.anchor for section in sections]
+    if len(runs.trainings) > 1 and not (pairs := paired_table(_by_seeds(runs))).empty:
+        sections.append(PageSection("Grids of trainings, pair by pair", f"run{len(sections)}", (pairs_part(pairs),)))
+    summary = page.table("All runs", pd.DataFrame(rows).fillna("-"), anchors)
+    return page.render(title, summary, sections, runs.problems)
+
+
+def write_report(places: Sequence[AnyPath], out: AnyPath) -> tuple[AnyPath, list[str]]:
+    """Write the page about everything finished in and below some folders; where it is, and what could not be read.
+
+    `out` is the page, or, with a name that does not end in .html, a folder for report.html.
+
+    Raises:
+        UserError: there is nothing to report, or the page cannot be written.
+    """
+    runs = find_runs(places)
+    page = out if out.name.endswith(".html") else out / "report.html"
+    try:
+        with whole_file(page) as temporary:
+            temporary.write_bytes(report_page(runs).encode(errors="replace"))
+    except OSError as error:
+        raise UserError(f"cannot write {page}: {error}") from error
+    return page, runs.problems
+
+
+def _by_seeds(runs: FoundRuns) -> dict[str, Mapping[Hashable, float]]:
+    """Test errors of each grid by what its architecture is called there (the search seed) and training seed."""
+    return {
+        place: {(t.name, t.result.config.seed): t.result.error for t in trained}
+        for place, trained in runs.trainings.items()
+    }
+
+
+def _search_summary(results: Sequence[SearchResult]) -> dict[str, object]:
+    """The errors are of the search's own data set, over its seeds.
+
+    Of several settings there are the least and the greatest mean.
+    """
+    groups = list(cells(results).values())
+    errors = [benchmark_errors(group).get(benchmark_name(group[0].config.dataset)) for group in groups]
+    known = sorted((text for text in errors if text), key=lambda text: float(text.split("±")[0]))
+    hours = sum(result.seconds["propose"] + result.seconds["validate"] for result in results) / 3600
+    return {
+        "kind": "search" if len(results) == 1 else "ablation" if len(groups) > 1 else "searches",
+        "space": _all(result.config.space for result in results),
+        "dataset": _all(result.config.dataset for result in results),
+        "runs": len(results),
+        "test error [%]": known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}" if known else "-",
+        "params [M]": _range([result.best.params / 1e6 for result in results]),
+        "hours": f"{hours:.2f}",
+    }
+
+
+def _training_summary(trained: Sequence[Trained], trials: int | None) -> dict[str, object]:
+    """`trials` is how many the grid has in all, finished or not."""
+    results = each_once(trained)
+    return {
+        "kind": "trainings",
+        "space": _all(result.config.space for result in results),
+        "dataset": _all(result.config.dataset for result in results),
+        "runs": f"{len(results)}/{trials}" if trials and trials > len(results) else len(results),
+        "test error [%]": mean_and_deviation([result.error for result in results]),
+        "best [%]": f"{min(result.error for result in results):.2f}",
+        "params [M]": _range([result.params / 1e6 for result in results]),
+        "hours": f"{sum(result.seconds for result in results) / 3600:.2f}",
+    }
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _range(numbers: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{number:.2f}" for number in (min(numbers), max(numbers)))
+    return " to ".join(ends)

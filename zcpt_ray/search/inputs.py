@@ -1,0 +1,85 @@
+"""What a search reads before it begins: images, and what finished architectures are worth where the scoring asks."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from zcpt_ray.benchmarks.tables import require_benchmark
+from zcpt_ray.datasets import halves
+from zcpt_ray.datasets.minibatches import ImageSet
+from zcpt_ray.errors import UserError
+from zcpt_ray.search.budgets import UNLIMITED, Budget
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.score_tables import Spread, score_table, spread_locally
+from zcpt_ray.search.scoring import BenchmarkAccuracy, EveryScore, TrainedSupernet
+from zcpt_ray.spaces.costs import Costs
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """What a search reads: its half of the training images and, where the scoring asks for them, more.
+
+    `held_out` is the other half; `values` what each finished architecture is worth, by its encoding; `budget` what
+    proposals keep within.
+    """
+
+    images: ImageSet
+    held_out: ImageSet | None = None
+    values: dict[str, float] | None = None
+    budget: Budget = UNLIMITED
+
+
+def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
+    """Read what the search needs. Proxy scores of every network that are not there yet are computed, over `spread`.
+
+    Raises:
+        UserError: missing data or a missing table, or fewer images than a minibatch needs.
+    """
+    config = search.config
+    values = benchmark_values(search)  # first: images take longer to read than a missing table to be missed
+    images, held_out = halves(search.dataset)
+    if config.batch_size > len(images):
+        raise UserError(
+            f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half"
+        )
+    budget = UNLIMITED
+    if (config.max_params, config.max_flops) != (None, None):
+        budget = Budget.of(config, costs_on(search, images))
+    if values is None:
+        values = network_values(search, images, spread)
+    trains = isinstance(search.scoring.evidence, TrainedSupernet)
+    return SearchData(images, held_out if trains else None, values, budget)
+
+
+def costs_on(search: Search, images: ImageSet) -> Costs:
+    """What the architectures of the search's space cost on images of this size and so many classes."""
+    return Costs(search.space, images.num_classes, images.image_shape)
+
+
+def benchmark_values(search: Search) -> dict[str, float] | None:
+    """The accuracies [%] that the scoring asks of the benchmark, by encoded architecture; None where it asks none.
+
+    Raises:
+        UserError: the table is missing or does not know the data set.
+    """
+    if not isinstance(evidence := search.scoring.evidence, BenchmarkAccuracy):
+        return None
+    benchmark = require_benchmark(search.config.space, f"scoring {search.scoring.name!r}")
+    return _as_floats(benchmark.accuracies(search.config.dataset, evidence.reading))
+
+
+def network_values(search: Search, images: ImageSet, spread: Spread = spread_locally) -> dict[str, float] | None:
+    """What each finished architecture is worth to the scoring, by its encoding; None where that asks no oracle.
+
+    Raises:
+        UserError: the benchmark table is missing or does not know the data set, or the space is too large to score
+        whole.
+    """
+    if isinstance(search.scoring.evidence, EveryScore):
+        return _as_floats(score_table(search, images, spread))
+    return benchmark_values(search)
+
+
+def _as_floats(values: pd.Series) -> dict[str, float]:
+    """From encoded architecture to value."""
+    return {str(arch): float(value) for arch, value in values.items()}

@@ -1,0 +1,49 @@
+"""The whole search in one process, without Ray."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from zcpt_ray.devices import local_device
+from zcpt_ray.search.inputs import SearchData, costs_on, load_data
+from zcpt_ray.search.proposal import propose
+from zcpt_ray.search.records import Progress, SearchResult
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_store import RunStore
+from zcpt_ray.search.validation import select, together, validate
+from zcpt_ray.storage.paths import AnyPath
+
+
+def run_search_locally(
+    search: Search,
+    directory: AnyPath | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+    data: SearchData | None = None,
+    shared: AnyPath | None = None,
+) -> SearchResult:
+    """Run a search in this process, taking up what `directory` already holds; without one nothing is stored.
+
+    `data` is what `load_data` gave, if it is there; `shared` is as for `RunStore`.
+
+    Raises:
+        UserError: missing data, no such device, a directory of another run, or a NaN score.
+    """
+    started = time.perf_counter()
+    resources = {
+        "CPU": float(torch.get_num_threads()),
+        "GPU": float(local_device(search.config.device) != "cpu"),
+    }
+    store = RunStore(search, directory, shared)
+    data = data or load_data(search)
+    report(store.progress())
+    for index in store.missing_proposals():
+        store.add_proposal(propose(search, data, index, lambda scores: report(store.progress(under_way=scores))))
+        report(store.progress())
+    for archs, minibatches in together(store.missing_slices()):
+        for validation in validate(
+            search, data.images, archs, minibatches, lambda scores: report(store.progress(validating=scores))
+        ):
+            store.add_validation(validation)
+        report(store.progress())
+    return select(store, costs_on(search, data.images), time.perf_counter() - started, resources)

@@ -1,0 +1,235 @@
+"""Algorithm 1 of the paper, first part: one proposal, a discretization of the whole supernet edge by edge."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from zcpt_ray.arch import PartialArch
+from zcpt_ray.datasets.minibatches import Batch, draw_minibatch
+from zcpt_ray.devices import local_device
+from zcpt_ray.engine.supernet import Supernet
+from zcpt_ray.errors import UserError
+from zcpt_ray.proxies import Proxy, measure_archs
+from zcpt_ray.search.budgets import UNLIMITED, Budget, first_within
+from zcpt_ray.search.inputs import SearchData
+from zcpt_ray.search.methods import MethodContext, Proposed
+from zcpt_ray.search.oracles import Oracle
+from zcpt_ray.search.orders import EdgeScores, Visit
+from zcpt_ray.search.records import Decision, Proposal
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.score_count import ScoreCount, Scored
+from zcpt_ray.search.scoring import Evidence, ProxyScores, Scoring, TrainedSupernet, by_edge
+from zcpt_ray.search.supernet_trainer import SupernetTrainer
+from zcpt_ray.seeding import derive_seed, generator
+
+
+def propose(search: Search, data: SearchData, index: int, scored: Scored = lambda _: None) -> Proposal:
+    """Proposal `index` of the search, which no other proposal influences.
+
+    `scored` is told now and then how many scores it has taken.
+    """
+    started = time.perf_counter()
+    counted = replace(search, proxy=ScoreCount(scored).of(search.proxy))
+    found = _run_method(counted, data, index) if search.method else _discretize(counted, data, index)
+    seconds = time.perf_counter() - started
+    return Proposal(index, search.space.encode(found.arch), found.decisions, found.num_evaluations, seconds)
+
+
+def untrained_supernet(search: Search, num_classes: int) -> Supernet:
+    """The supernet with the weights of the search seed, on this process's device."""
+    seed = derive_seed(search.config.seed, "supernet")
+    return search.space.supernet(num_classes, seed).to(local_device(search.config.device))
+
+
+@dataclass(frozen=True)
+class ProposalScores:
+    """Scores of one proposal of a baseline; supernet and minibatch are made when it asks for the first."""
+
+    search: Search
+    data: SearchData
+    index: int
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """Of the search seed."""
+        return untrained_supernet(self.search, self.data.images.num_classes)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """Of this proposal."""
+        config = self.search.config
+        seed = derive_seed(config.seed, "proposal", self.index, "minibatch", 0)
+        return draw_minibatch(self.data.images, config.batch_size, seed, local_device(config.device))
+
+    def measure(self, archs: Sequence[PartialArch], alone: bool) -> list[tuple[float, ...]]:
+        """Measures of supernets, or (`alone`) of networks on their own."""
+        return measure_archs(self.search.proxy, self.supernet, archs, self.batch, alone)
+
+    def op_params(self) -> list[list[int]]:
+        """Per edge, per op, its parameters in the supernet."""
+        return self.supernet.op_params()
+
+
+def _run_method(search: Search, data: SearchData, index: int) -> Proposed:
+    """A proposal of a baseline."""
+    assert search.method
+    scores = ProposalScores(search, data, index)
+    random = generator(search.config.seed, "proposal", index, "method")
+    context = MethodContext(
+        search.config, search.space, search.proxy, random, scores.measure, scores.op_params, data.budget
+    )
+    return search.method.propose(context)
+
+
+def _discretize(search: Search, data: SearchData, index: int) -> Proposed:
+    """Discretize the whole supernet once.
+
+    The supernet's weights are those of the search seed; order and minibatches are drawn for this index.
+    """
+    scorer = OpScorer(search, data)
+    arch = PartialArch.all_open(search.space.edges)
+    decisions: list[Decision] = []
+    evaluations = 0
+    for step, visits in enumerate(_steps(search, index)):
+        scores = scorer.step(arch, derive_seed(search.config.seed, "proposal", index, "minibatch", step))
+        for visit in visits:
+            edge, decision = decide(arch, visit, scores, step, data.budget)
+            arch = arch.discretize(edge, decision.kept)
+            decisions.append(decision)
+        evaluations += scores.num_evaluations
+        scorer.decided(arch)
+    return Proposed(arch.finish(search.space.name), tuple(decisions), evaluations)
+
+
+def _steps(search: Search, index: int) -> Iterator[list[Visit]]:
+    """Per step of proposal `index`, the visits (one a lane) that decide an edge in it."""
+    seed, open_edges = search.config.seed, set(PartialArch.all_open(search.space.edges).open_edges)
+    for stage_number, lanes in enumerate(search.space.stages):
+        choices = [[edge for edge in lane if edge in open_edges] for lane in lanes]
+        visits = [
+            search.order.visit(lane, generator(seed, "proposal", index, "order", stage_number, lane_number))
+            for lane_number, lane in enumerate(choices)
+        ]
+        for taken in range(max(len(lane) for lane in choices)):
+            yield [visit for lane, visit in zip(choices, visits, strict=True) if taken < len(lane)]
+
+
+class OpScorer:
+    """Rates the ops of one supernet as a search says, from the evidence that its scoring needs.
+
+    A trained supernet is trained here first, which takes its time; `decided` trains it on where the scoring wants that.
+    """
+
+    def __init__(self, search: Search, data: SearchData) -> None:
+        self.search = search
+        self.data = data
+        self.supernet = untrained_supernet(search, data.images.num_classes)
+        self.op_params = self.supernet.op_params()
+        self.oracle = None if data.values is None else Oracle.of(search.space, data.values)
+        self.trained: SupernetTrainer | None = None
+        if isinstance(search.scoring.evidence, TrainedSupernet):
+            assert data.held_out is not None
+            self.trained = SupernetTrainer(search, self.supernet, data.images, data.held_out)
+            self.trained.fit(PartialArch.all_open(search.space.edges))
+
+    def step(self, arch: PartialArch, seed: int) -> "StepScores":
+        """The scores of the ops of `arch` on the minibatch that `seed` draws."""
+        judge = None
+        if isinstance(self.search.scoring.evidence, ProxyScores):
+            config = self.search.config
+            batch = draw_minibatch(self.data.images, config.batch_size, seed, local_device(config.device))
+            judge = ProxyJudge(self.search.proxy, self.supernet, batch)
+        return StepScores(self.search.scoring, Evidence(judge, self.oracle, self.trained), arch, self.op_params)
+
+    def decided(self, arch: PartialArch) -> None:
+        """Tell that the supernet is `arch` now."""
+        evidence = self.search.scoring.evidence
+        if self.trained and isinstance(evidence, TrainedSupernet) and evidence.retrains and arch.open_edges:
+            self.trained.fit(arch)
+
+
+@dataclass(frozen=True)
+class ProxyJudge:
+    """A proxy on a supernet and a minibatch that are fixed."""
+
+    proxy: Proxy
+    supernet: Supernet
+    batch: Batch
+
+    def __call__(self, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
+        """S of each architecture, compared with those of its group."""
+        measured = measure_archs(self.proxy, self.supernet, archs, self.batch)
+        scores = [0.0] * len(archs)
+        for group in set(groups):
+            members = [index for index, other in enumerate(groups) if other == group]
+            combined = self.proxy.combine([measured[i] for i in members])
+            for index, score in zip(members, combined, strict=True):
+                scores[index] = score
+        return scores
+
+
+class StepScores:
+    """Op scores of one step: A_t and the evidence are fixed, no edge is scored twice. `op_params` settles equals."""
+
+    def __init__(
+        self, scoring: Scoring, evidence: Evidence, arch: PartialArch, op_params: Sequence[Sequence[int]]
+    ) -> None:
+        self.scoring = scoring
+        self.evidence = evidence
+        self.arch = arch
+        self.op_params = op_params
+        self.scores: dict[int, list[float]] = {}
+        self.num_evaluations = 0
+
+    def __call__(self, edges: Sequence[int]) -> dict[int, list[float]]:
+        """Per edge, the scores of its ops in the order of its candidates."""
+        pairs = [(edge, op) for edge in edges if edge not in self.scores for op in self.arch.edges[edge].candidates]
+        if pairs:
+            self.scores |= by_edge(pairs, self.scoring.score(self.evidence, self.arch, pairs))
+        self.num_evaluations += len(pairs)
+        return {edge: self.scores[edge] for edge in edges}
+
+    def best(self, edge: int, arch: PartialArch, budget: Budget = UNLIMITED) -> tuple[str, ...]:
+        """The ops that `edge` keeps: those with the best scores.
+
+        Of equals it is the one with more parameters, then the later one.
+        With a budget, the best with which `arch`, what the supernet has become by now, can still be finished within it.
+        """
+        candidates, params = self.arch.edges[edge].candidates, self.op_params[edge]
+        scores = self([edge])[edge]
+        order = sorted(range(len(candidates)), key=lambda i: (scores[i], params[i], i), reverse=True)
+        keep = self.arch.edges[edge].keep
+        choices = [tuple(candidates[i] for i in sorted(kept)) for kept in itertools.combinations(order, keep)]
+        return first_within(choices, lambda kept: budget.used(arch.discretize(edge, kept)))
+
+
+def _next(visit: Visit, sent: EdgeScores | None, arch: PartialArch) -> int | tuple[int, ...]:
+    """What an order yields when it is sent something: an open edge, or a tuple of some."""
+    try:
+        wanted = visit.send(sent)  # type: ignore[arg-type]
+    except StopIteration:
+        raise UserError(f"the order ended while edges {list(arch.open_edges)} were still open") from None
+    for edge in wanted if isinstance(wanted, tuple) else (wanted,):
+        if edge not in arch.open_edges:
+            raise UserError(
+                f"the order yielded {wanted!r}; it must yield one of the open edges {list(arch.open_edges)}, or a tuple"
+            )
+    return wanted
+
+
+def decide(
+    arch: PartialArch, visit: Visit, scores: StepScores, step: int, budget: Budget = UNLIMITED
+) -> tuple[int, Decision]:
+    """Run an order up to its next decision.
+
+    Raises:
+        UserError: the order ends too early, or names something else than an open edge.
+    """
+    wanted = _next(visit, None, arch)
+    while isinstance(wanted, tuple):
+        wanted = _next(visit, scores(wanted), arch)
+    edge = arch.edges[wanted]
+    by_op = dict(zip(edge.candidates, scores([wanted])[wanted], strict=True))
+    return wanted, Decision(step, edge.name, scores.best(wanted, arch, budget), by_op)

@@ -1,0 +1,168 @@
+"""What a search leaves behind: decisions, proposals, validation scores, and the result."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from zcpt_ray.benchmarks.entries import BenchmarkRow
+from zcpt_ray.configs import SearchConfig, run_name
+from zcpt_ray.errors import UserError
+from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.storage.run_directory import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An edge, the ops it kept, and the score of each of its ops at that moment.
+
+    `step` counts the minibatches of the proposal.
+    """
+
+    step: int
+    edge: str
+    kept: tuple[str, ...]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One discretization of the whole supernet: the encoded architecture and how it came about."""
+
+    index: int
+    arch: str
+    decisions: tuple[Decision, ...]
+    num_evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the proxy measured of one architecture end to end, by index of the validation minibatch."""
+
+    arch: str
+    measures: dict[int, tuple[float, ...]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScoredCandidate:
+    """A distinct proposed architecture.
+
+    `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0.
+    `params` and `flops` (multiply-adds on one image) are those of the network that one would train.
+    """
+
+    arch: str
+    score: float
+    times_proposed: int
+    first_proposal: int
+    params: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The outcome of a search: its `candidates`, best first.
+
+    `seconds` are those of the workers per phase, and `wall` those of the last call by the clock.
+    `benchmark` is what a tabular benchmark knows of the best architecture: empty if that is not in it, None without a
+    table. `num_known` is how many of the candidates are in it. `costs`: parameters and multiply-adds of the networks
+    that the best architecture makes, by what they are for. `resources`: the CPUs and the share of a GPU that each task
+    of the last call had; a trial of a grid, which does not know its share, counts a GPU as whole.
+    `own`: as `Search.own`.
+    """
+
+    config: SearchConfig
+    best: ScoredCandidate
+    candidates: tuple[ScoredCandidate, ...]
+    num_evaluations: int
+    seconds: dict[str, float]
+    benchmark: BenchmarkRow | None
+    versions: dict[str, str]
+    num_known: int | None = None
+    costs: dict[str, dict[str, int]] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """That of its `Search`."""
+        return run_name(self.config, self.own)
+
+    def save(self, directory: AnyPath) -> None:
+        """Write `result.json` and `candidates.parquet`."""
+        with whole_file(directory / "candidates.parquet") as temporary:
+            self.to_frame().to_parquet(temporary)
+        write_json(directory / "result.json", self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        plain = dataclasses.asdict(dataclasses.replace(self, benchmark=None))
+        return plain | {"benchmark": None if self.benchmark is None else self.benchmark.to_dict()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per candidate, best first: the fields of `ScoredCandidate`."""
+        return pd.DataFrame([dataclasses.asdict(candidate) for candidate in self.candidates])
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "SearchResult":
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError, UserError: it is none of this version.
+        """
+        config, candidates = SearchConfig.from_dict(raw["config"]), tuple(map(_candidate, raw["candidates"]))
+        benchmark = None if raw["benchmark"] is None else BenchmarkRow.from_dict(raw["benchmark"])
+        best = _candidate(raw["best"])
+        return cls(**{**raw, "config": config, "best": best, "candidates": candidates, "benchmark": benchmark})
+
+    @classmethod
+    def load(cls, directory: AnyPath) -> "SearchResult":
+        """Read `result.json`.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        raw = read_json(directory / "result.json")
+        try:
+            return cls.from_dict(raw)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{directory / 'result.json'} is no result of this version: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is. `validations_total` grows while proposals bring new candidates.
+
+    `scores` are those that proposals have taken, the ones under way included.
+    """
+
+    proposals_done: int
+    proposals_total: int
+    validations_done: int
+    validations_total: int
+    scores: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        proposed = self.proposals_done == self.proposals_total
+        return proposed and self.validations_done == self.validations_total
+
+
+def _candidate(raw: dict[str, Any]) -> ScoredCandidate:
+    return ScoredCandidate(**{**raw, "score": float(raw["score"])})
+
+
+def op_scores(proposals: Sequence[Proposal]) -> pd.DataFrame:
+    """One row per op that was scored for a decision: `proposal`, `step`, `edge`, `op`, `score`, `kept` (bool)."""
+    rows = [
+        (proposal.index, decision.step, decision.edge, op, score, op in decision.kept)
+        for proposal in proposals
+        for decision in proposal.decisions
+        for op, score in decision.scores.items()
+    ]
+    return pd.DataFrame(rows, columns=["proposal", "step", "edge", "op", "score", "kept"])

@@ -1,0 +1,130 @@
+"""A search with its names looked up once: what is handed to functions, and to Ray tasks, from here on."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from zcpt_ray.configs import SearchConfig, identity, run_name
+from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
+from zcpt_ray.devices import DEVICES
+from zcpt_ray.errors import UserError
+from zcpt_ray.proxies import PROXIES, Proxy
+from zcpt_ray.registry import Named, located, lookup, own_content
+from zcpt_ray.search.methods import METHODS, Method
+from zcpt_ray.search.orders import ORDERS, Order
+from zcpt_ray.search.scoring import SCORINGS, Scoring
+from zcpt_ray.spaces import SPACES, Space, find_space
+
+DISCRETIZE = "discretize"
+"""The method that is not a baseline: Zero-Cost-PT and everything that only scores ops otherwise."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A configuration and the objects that its names stand for; `method` is None where a supernet is discretized.
+
+    `own` tells by kind and name ("proxy mine") what the user's own objects hold, as a digest of their code: it is part
+    of the run's identity. Searches are equal if configuration and `own` are.
+    """
+
+    config: SearchConfig
+    space: Space = field(compare=False)
+    dataset: Dataset = field(compare=False)
+    proxy: Proxy = field(compare=False)
+    scoring: Scoring = field(compare=False)
+    order: Order = field(compare=False)
+    method: Method | None = field(compare=False)
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> "Search":
+        """Look up every name of `config`, before any work.
+
+        Raises:
+            UserError: an unknown name (the message lists the known ones), a budget for a method that keeps none, or a
+                proxy that does not serve the space or the device.
+        """
+        config = dataclasses.replace(
+            config, space=located(config.space, SPACES), dataset=located(config.dataset, DATASETS)
+        )
+        scoring = lookup(SCORINGS, config.scoring, "scoring")
+        method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
+        if method and not method.budgeted and (config.max_params, config.max_flops) != (None, None):
+            raise UserError(f"method {method.name!r} keeps no budget: leave out --max-params and --max-flops")
+        space, proxy = find_space(config.space), lookup(PROXIES, scoring.proxy or config.proxy, "proxy")
+        if proxy.thin and space.thin is None:
+            raise UserError(
+                f"proxy {proxy.name!r} does not serve space {space.name!r}: "
+                "it has no thin form to count linear regions in"
+            )
+        if "float64" in proxy.dtype and config.device in DEVICES and not DEVICES[config.device].has_float64:
+            raise UserError(
+                f"proxy {proxy.name!r} needs float64, which device {config.device!r} has not: use --device cpu"
+            )
+        found = cls(
+            config,
+            space,
+            find_dataset(config.dataset),
+            proxy,
+            scoring,
+            lookup(ORDERS, config.order, "order"),
+            method,
+        )
+        return dataclasses.replace(found, own=found._own_contents())
+
+    def _own_contents(self) -> dict[str, str]:
+        parts: dict[str, Named] = {"space": self.space, "dataset": self.dataset, "proxy": self.proxy}
+        parts |= {"scoring": self.scoring, "order": self.order}
+        if self.method:
+            parts["method"] = self.method
+        contents = {f"{kind} {part.name}": own_content(part) for kind, part in parts.items()}
+        return {name: content for name, content in contents.items() if content}
+
+    def with_config(self, **changes: Any) -> "Search":
+        """The same with other numbers in its configuration: nothing is looked up again.
+
+        Raises:
+            ValueError: a change of a name.
+        """
+        if named := changes.keys() & {"space", "dataset", "proxy", "scoring", "order", "method"}:
+            raise ValueError(f"{', '.join(sorted(named))} cannot be changed without being looked up: use Search.of")
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a run directory is claimed with: the configuration, and what the user's own objects hold."""
+        return identity(self.config, self.own)
+
+    @property
+    def scored_by(self) -> dict[str, object]:
+        """What a score depends on beside the architecture and the minibatch, whatever asks for it."""
+        kinds = ("space", "dataset", "proxy")
+        depends: dict[str, object] = {"space": self.config.space, "dataset": self.config.dataset}
+        depends |= {"proxy": self.proxy.name, "batch_size": self.config.batch_size, "seed": self.config.seed}
+        own = {name: content for name, content in self.own.items() if name.split()[0] in kinds}
+        return depends | ({"own": own} if own else {})
+
+    @property
+    def run_id(self) -> str:
+        """A short digest of the identity: the name of the run."""
+        return run_name(self.config, self.own)
+
+
+def smoke(config: SearchConfig) -> SearchConfig:
+    """The same search, as small as it goes: it shows that everything runs, not what the method finds.
+
+    Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often. 4 images are the
+    fewest that every proxy takes.
+    """
+    training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
+    return dataclasses.replace(
+        config,
+        space=find_space(config.space).smoke_name,
+        num_proposals=min(config.num_proposals, 2),
+        num_validations=min(config.num_validations, 3),
+        batch_size=4,
+        evaluations=8,
+        training=training,
+    )

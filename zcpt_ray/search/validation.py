@@ -1,0 +1,132 @@
+"""Algorithm 1 of the paper, second part: end-to-end scores of the candidates, and their ranking."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from zcpt_ray.arch import PartialArch
+from zcpt_ray.benchmarks.tables import load_benchmark
+from zcpt_ray.datasets.minibatches import Batch, ImageSet, draw_minibatch
+from zcpt_ray.devices import local_device
+from zcpt_ray.engine.supernet import Supernet
+from zcpt_ray.errors import UserError
+from zcpt_ray.proxies import Proxy, measure_archs
+from zcpt_ray.proxies.base import Measured
+from zcpt_ray.search.budgets import Budget
+from zcpt_ray.search.records import SearchResult, Validation
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_store import RunStore
+from zcpt_ray.seeding import derive_seed
+from zcpt_ray.spaces.costs import Cost, Costs
+
+ARCHS_TOGETHER = 125
+"""Candidates that are validated in one call, at most."""
+Slice = tuple[tuple[str, ...], range]
+"""Candidates, and the minibatches on which they are validated together."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Finished networks that are measured on one minibatch after another: pairs of a network and architectures of it.
+
+    A proxy that measures many at once gets one supernet and all of its architectures. Any other gets each network on
+    its own: it may look at modules, and those of a supernet are there whether they run or not.
+    """
+
+    proxy: Proxy
+    parts: tuple[tuple[Supernet, list[PartialArch]], ...]
+
+    @classmethod
+    def of(cls, search: Search, archs: Sequence[str], num_classes: int, device: str) -> "Networks":
+        """Those of encoded architectures, with the weights of the search seed.
+
+        Raises:
+            UserError: a text is not an architecture of the space.
+        """
+        space, seed = search.space, derive_seed(search.config.seed, "supernet")
+        specs = [space.decode(arch) for arch in archs]
+        if search.proxy.measure_variants:
+            supernet = space.supernet(num_classes, seed).to(device)
+            return cls(search.proxy, ((supernet, [PartialArch(space.edges, spec.kept) for spec in specs]),))
+        alone = [space.network(spec, num_classes, seed).to(device) for spec in specs]
+        return cls(search.proxy, tuple((network, [PartialArch.whole(network.edges)]) for network in alone))
+
+    def measure(self, batch: Batch) -> list[Measured]:
+        """What the proxy measures of each, in their order."""
+        return [
+            values
+            for network, archs in self.parts
+            for values in measure_archs(self.proxy, network, archs, batch, alone=True)
+        ]
+
+
+def validate(
+    search: Search,
+    images: ImageSet,
+    archs: Sequence[str],
+    minibatches: range,
+    scored: Callable[[int], None] = lambda _: None,
+) -> list[Validation]:
+    """What the proxy measures of the networks of `archs` on some of the V minibatches, the same for every candidate.
+
+    The networks have the weights that the supernet has under the same names. Each minibatch is drawn once for all.
+    Whom `scored` tells, before each minibatch, how many scores are taken, sees how far it is. What one network gives
+    does not depend on the others.
+    """
+    started = time.perf_counter()
+    config, device = search.config, local_device(search.config.device)
+    networks = Networks.of(search, archs, images.num_classes, device)
+    measured: list[dict[int, Measured]] = [{} for _ in archs]
+    for done, index in enumerate(minibatches):
+        scored(done * len(archs))
+        batch = draw_minibatch(images, config.batch_size, derive_seed(config.seed, "validation", index), device)
+        for measures, values in zip(measured, networks.measure(batch), strict=True):
+            measures[index] = values
+    seconds = (time.perf_counter() - started) / len(archs)
+    return [Validation(arch, measures, seconds) for arch, measures in zip(archs, measured, strict=True)]
+
+
+def together(missing: Sequence[tuple[str, range]], workers: int = 1) -> list[Slice]:
+    """What is left to validate, as slices of many candidates on the same minibatches.
+
+    As few as give each of `workers` one, and hold at most `ARCHS_TOGETHER` candidates each.
+    """
+    waiting: dict[range, list[str]] = defaultdict(list)
+    for arch, minibatches in missing:
+        waiting[minibatches].append(arch)
+    parts = max(1, -(-workers // max(1, len(waiting))))
+    slices = []
+    for minibatches, archs in waiting.items():
+        size = min(ARCHS_TOGETHER, -(-len(archs) // parts))
+        slices += [(tuple(archs[start : start + size]), minibatches) for start in range(0, len(archs), size)]
+    return slices
+
+
+def select(store: RunStore, costs: Costs, wall: float, resources: dict[str, float]) -> SearchResult:
+    """The ranked candidates of a run that is complete; `wall` are the seconds of its last call, `resources` a task's.
+
+    Raises:
+        UserError: none of them fits the budget.
+    """
+    search = store.search
+    result = store.result(wall, lambda arch: costs.of(search.space.decode(arch)))
+    if (search.config.max_params, search.config.max_flops) != (None, None):
+        budget = Budget.of(search.config, costs)
+        fitting = tuple(c for c in result.candidates if budget.used_by(Cost(c.params, c.flops)) <= 1)
+        if not fitting:
+            raise UserError(
+                f"none of the {len(result.candidates)} candidates fits both budgets; more --num-proposals may find one"
+            )
+        result = replace(result, best=fitting[0], candidates=fitting)
+    networks = costs.networks(search.space.decode(result.best.arch))
+    return replace(result, costs={name: asdict(cost) for name, cost in networks.items()}, resources=resources)
+
+
+def with_benchmark(result: SearchResult) -> SearchResult:
+    """The same with what the benchmark's table, if there is one, knows of the best architecture and the candidates."""
+    benchmark = load_benchmark(result.config.space)
+    if benchmark is None:
+        return result
+    known = benchmark.count_known(candidate.arch for candidate in result.candidates)
+    return replace(result, benchmark=benchmark.query(result.best.arch), num_known=known)

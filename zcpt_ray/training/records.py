@@ -1,0 +1,88 @@
+"""What a training leaves behind: a row of metrics per epoch, the result, and the directory that holds them."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from zcpt_ray.configs import TrainConfig, run_name
+from zcpt_ray.errors import UserError
+from zcpt_ray.storage.paths import AnyPath, whole_file
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch. Errors are in percent.
+
+    Those of the test are of the whole set, after the epoch; `train_error` is top-1 of the augmented images.
+    `learning_rate` is that of the epoch's last step, losses are means over images, `images_per_second` is of the
+    training steps, `seconds` of the whole epoch with its test.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_error: float
+    test_loss: float
+    top1_error: float
+    top5_error: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A training that is finished. `params` and `flops` (multiply-adds on one image) are of the trained network,
+    without an auxiliary head; `device` says where it ran, `own` what the user's own space and data set hold.
+    """
+
+    config: TrainConfig
+    history: tuple[EpochMetrics, ...]
+    params: int
+    flops: int
+    device: str
+    versions: dict[str, str]
+    own: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """That of its `TrainPlan`."""
+        return run_name(self.config, self.own)
+
+    @property
+    def error(self) -> float:
+        """Test error [%] after the last epoch."""
+        return self.history[-1].top1_error
+
+    @property
+    def seconds(self) -> float:
+        """Of all epochs."""
+        return sum(metrics.seconds for metrics in self.history)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per epoch: the fields of `EpochMetrics`."""
+        return pd.DataFrame([dataclasses.asdict(metrics) for metrics in self.history])
+
+    def save(self, directory: AnyPath) -> None:
+        """Write `training.json`."""
+        with whole_file(directory / "training.json") as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, directory: AnyPath) -> "TrainResult":
+        """Read `training.json`.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        path = directory / "training.json"
+        try:
+            raw = json.loads(path.read_text())
+            raw["config"] = TrainConfig(**raw["config"])
+            raw["history"] = tuple(EpochMetrics(**metrics) for metrics in raw["history"])
+            return cls(**raw)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is no training of this version: {error!r}") from error

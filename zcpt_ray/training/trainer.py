@@ -1,0 +1,297 @@
+"""Training a found network by a recipe: `train` yields a row of metrics per epoch and can be stopped and taken up at
+any of them.
+
+All randomness of an epoch comes from the training seed and its number; learning rate and drop path follow from the
+number alone. So a checkpoint holds weights, momentum and the rows so far, and on a CPU a training that was taken up
+ends as one that never stopped.
+"""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zcpt_ray.datasets.minibatches import Batch, ImageSet
+from zcpt_ray.devices import DEVICES, card_name
+from zcpt_ray.engine.depthwise import speed_up_depthwise
+from zcpt_ray.engine.inspection import module_costs
+from zcpt_ray.engine.precision import LOOK_STEPS, fast_convolutions
+from zcpt_ray.engine.supernet import initialize
+from zcpt_ray.errors import UserError
+from zcpt_ray.seeding import derive_seed
+from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.training.image_feed import Feed, WorkerPart
+from zcpt_ray.training.plan import TrainPlan, claim, training_device
+from zcpt_ray.training.recipes import Recipe
+from zcpt_ray.training.records import EpochMetrics, TrainResult
+from zcpt_ray.versions import versions
+
+log = logging.getLogger(__name__)
+TOP = 5
+ALONE = WorkerPart()
+
+
+def train(plan: TrainPlan, directory: AnyPath | None = None, worker: WorkerPart = ALONE) -> Iterator[EpochMetrics]:
+    """Train as `plan` says, yielding each epoch; first those that the directory has already.
+
+    Each epoch leaves a checkpoint there, and the last one `training.json`; a training that is finished reads no data.
+    Where several processes train one network together, `worker` is this one's part, and torch.distributed must be set
+    up; all yield the same.
+
+    Raises:
+        UserError: at once, what `training_device` refuses, or a directory that is another run's; later, missing data,
+        too few images, a damaged checkpoint, or a loss that is not finite.
+    """
+    training_device(plan.config)
+    if directory and worker.rank == 0:
+        claim(plan, directory)
+    return _train(plan, directory, worker)
+
+
+def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> Iterator[EpochMetrics]:
+    if directory and worker.world_size == 1 and (directory / "training.json").exists():
+        yield from TrainResult.load(directory).history
+        return
+    trainer = Trainer(plan, worker)
+    history = trainer.load(directory and directory / "checkpoint.pt")
+    keeps = directory if worker.rank == 0 else None
+    yield from history
+    for epoch in range(len(history), plan.recipe.epochs):
+        metrics = trainer.run_epoch(epoch)
+        history.append(metrics)
+        message = "epoch %d of %d: loss %.3f, test error %.2f%%, %.0f images/s"
+        log.info(
+            message, epoch + 1, plan.recipe.epochs, metrics.train_loss, metrics.top1_error, metrics.images_per_second
+        )
+        if keeps:
+            trainer.save(keeps / "checkpoint.pt", history)
+        yield metrics
+    if keeps:
+        trainer.result(history).save(keeps)
+
+
+class Trainer:
+    """A network in training, its optimizer, and its data."""
+
+    def __init__(self, plan: TrainPlan, worker: WorkerPart) -> None:
+        self.plan, self.recipe, self.worker = plan, plan.recipe, worker
+        self.device, self.precision = training_device(plan.config)
+        self.images, test = (self._load(split) for split in ("train", "test"))
+        self.seed = derive_seed(plan.config.seed, "training")
+        self._check_shapes()
+        self.net: nn.Module = self.untrained().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if (self.device, self.precision) == ("cpu", torch.float32):
+            speed_up_depthwise(self.net)
+        self.feed, self.tests = (
+            Feed(images, self.recipe, self.device, worker, plan.config.loader_workers) for images in (self.images, test)
+        )
+        self.optimizer = _optimizer(self.net, self.recipe)
+        if plan.config.compile:
+            self.net.compile(options={"fallback_random": True})  # random numbers as without it
+        self.model = self.net
+        if (
+            worker.world_size > 1
+        ):  # the graph is the same in each step, and parameters that lead nowhere are in no one's way
+            self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False, static_graph=True)
+
+    def untrained(self) -> nn.Module:
+        """The network as the training starts with it, on the CPU."""
+        return initialize(lambda: self.plan.build(self.images.num_classes), derive_seed(self.seed, "weights"))
+
+    def run_epoch(self, epoch: int) -> EpochMetrics:
+        """Train for an epoch, then test. Torch's global random state is as before."""
+        started = time.perf_counter()
+        kind = self.device if DEVICES[self.device].has_random_state else "cuda"
+        devices = [torch.get_device_module(kind).current_device()] if kind == self.device else []
+        with torch.random.fork_rng(devices, device_type=kind), fast_convolutions():
+            torch.manual_seed(derive_seed(self.seed, "epoch", epoch, "rank", self.worker.rank))
+            train_loss, train_error = self._train_epoch(epoch)
+            seconds = time.perf_counter() - started
+            test_loss, top1_error, top5_error = self._test()
+        self._check_finite(test_loss, epoch)
+        return EpochMetrics(
+            epoch=epoch,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=train_loss,
+            train_error=train_error,
+            test_loss=test_loss,
+            top1_error=top1_error,
+            top5_error=top5_error,
+            images_per_second=len(self.images) / seconds,
+            seconds=time.perf_counter() - started,
+        )
+
+    def save(self, path: AnyPath, history: list[EpochMetrics]) -> None:
+        """Write what `load` takes up."""
+        state = {
+            "history": [dataclasses.asdict(metrics) for metrics in history],
+            "network": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with whole_file(path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, path: AnyPath | None) -> list[EpochMetrics]:
+        """Take up what `save` wrote, if anything: that of the first worker, for all. The epochs that are done.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        content = [path.read_bytes() if path and self.worker.rank == 0 and path.exists() else None]
+        if self.worker.world_size > 1:  # the others may not see the file
+            torch.distributed.broadcast_object_list(content)
+        if content[0] is None:
+            return []
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(content[0]), map_location=self.device, weights_only=True)
+            history = [EpochMetrics(**metrics) for metrics in state["history"]]
+            self.net.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:  # a damaged archive can fail in any way
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            raise UserError(f"{path} is damaged ({reason}); delete it to have the training start again") from error
+        return history
+
+    def result(self, history: list[EpochMetrics]) -> TrainResult:
+        """The record of the training that is finished."""
+        with torch.device("meta"):
+            net = self.plan.build(self.images.num_classes)
+        params, flops = (sum(costs.values()) for costs in module_costs(net, self.images.image_shape))
+        name = card_name(self.device) if self.device != "cpu" else "cpu"
+        device = f"{self.worker.world_size} x {name}" if self.worker.world_size > 1 else name
+        own = dict(self.plan.own)
+        return TrainResult(self.plan.config, tuple(history), params, flops, device, versions(), own)
+
+    def _load(self, split: str) -> ImageSet:
+        images = self.plan.dataset.load(split)
+        images = images.thinned(self.plan.config.max_images or len(images))
+        if split == "train" and not self.worker.training_parts(len(images), self.recipe.batch_size):
+            sizes = f"a batch of {self.recipe.batch_size}, {len(images)} images and {self.worker.world_size} workers"
+            raise UserError(f"each worker needs at least 2 images of a minibatch, got {sizes}")
+        return images
+
+    def _check_shapes(self) -> None:
+        """Run the network without memory.
+
+        Raises:
+            UserError: it does not take images of this size, or cannot be trained in this precision on this device.
+        """
+        shape = self.images.image_shape
+        try:
+            with torch.device("meta"):
+                net = self.plan.build(self.images.num_classes)
+                net(torch.empty(2, *shape))
+        except (RuntimeError, ValueError) as error:
+            size, place = "x".join(map(str, shape)), f"space {self.plan.config.space!r} by recipe {self.recipe.name!r}"
+            raise UserError(
+                f"the network of {place} does not take images of {size}: {str(error).splitlines()[0]}"
+            ) from error
+        dilated = any(isinstance(module, nn.Conv2d) and module.dilation != (1, 1) for module in net.modules())
+        if dilated and (self.device, self.precision) == (
+            "cpu",
+            torch.bfloat16,
+        ):  # torch 2.13 gives noise as their gradients
+            raise UserError("dilated convolutions have no bfloat16 gradients on a CPU; use --precision float32")
+
+    def _train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Mean loss of the main head, and top-1 error [%]."""
+        self.model.train()
+        self.plan.space.set_drop_path(self.net, self.recipe.drop_path * epoch / self.recipe.epochs)
+        steps = len(self.worker.training_parts(len(self.images), self.recipe.batch_size))
+        totals = self._totals(3)  # loss, right answers, images
+        for step, batch in enumerate(self.feed.training_epoch(derive_seed(self.seed, "epoch", epoch, "images"))):
+            done = epoch + step / steps if self.recipe.per_step else epoch
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * self.recipe.schedule(done, self.recipe.epochs)
+            totals += self.step(batch)
+            if step % LOOK_STEPS == 0:
+                self._check_finite(float(totals[0]), epoch)
+        loss, right, images = self._total(totals)
+        self._check_finite(loss, epoch)
+        return loss / images, 100 * (1 - right / images)
+
+    def step(self, batch: Batch) -> Tensor:
+        """Learn from a minibatch: the sum of the losses of the main head, right answers, images."""
+        smoothing = self.recipe.label_smoothing
+        with self._autocast():
+            outputs = self.model(batch.images)
+            logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
+            loss = whole = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+            if auxiliary is not None:
+                whole = loss + self.recipe.auxiliary * F.cross_entropy(
+                    auxiliary, batch.labels, label_smoothing=smoothing
+                )
+        whole.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.gradient_clip < float("inf"):
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        count = len(batch.labels)
+        return torch.stack(
+            [loss.detach().float() * count, (logits.argmax(1) == batch.labels).sum(), loss.new_tensor(count)]
+        )
+
+    @torch.no_grad()
+    def _test(self) -> tuple[float, float, float]:
+        """Mean loss, top-1 and top-5 error [%].
+
+        The network is left as it is, but for batch statistics, which workers average.
+        """
+        self.net.eval()
+        if self.worker.world_size > 1:
+            for buffer in self.net.buffers():
+                torch.distributed.all_reduce(buffer)
+                buffer.div_(self.worker.world_size, rounding_mode=None if buffer.is_floating_point() else "floor")
+        totals = self._totals(4)  # loss, right answers, right ones among five, images
+        for batch in self.tests.test_epoch():
+            with self._autocast():
+                outputs = self.net(batch.images)
+            logits = (outputs[0] if isinstance(outputs, tuple) else outputs).float()
+            best = logits.topk(min(TOP, logits.shape[1])).indices == batch.labels[:, None]
+            loss = F.cross_entropy(logits, batch.labels, reduction="sum")
+            totals += torch.stack([loss, best[:, 0].sum(), best.sum(), loss.new_tensor(len(best))])
+        loss_sum, right, among_five, images = self._total(totals)
+        return loss_sum / images, 100 * (1 - right / images), 100 * (1 - among_five / images)
+
+    def _totals(self, count: int) -> Tensor:
+        dtype = torch.float64 if DEVICES[self.device].has_float64 else torch.float32
+        return torch.zeros(count, dtype=dtype, device=self.device)
+
+    def _total(self, totals: Tensor) -> list[float]:
+        """Over all workers."""
+        if self.worker.world_size > 1:
+            torch.distributed.all_reduce(totals)
+        return [float(value) for value in totals.tolist()]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        return (
+            torch.autocast(self.device, self.precision) if self.precision != torch.float32 else contextlib.nullcontext()
+        )
+
+    def _check_finite(self, loss: float, epoch: int) -> None:
+        if not abs(loss) < float("inf"):
+            raise UserError(f"training diverged in epoch {epoch + 1}: loss {loss}; try a lower learning rate")
+
+
+def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD; with weight decay on everything, or on the weights of convolutions and linear layers only."""
+    parameters = list(net.parameters())
+    decayed = [parameter for parameter in parameters if recipe.decay_all or parameter.dim() > 1]
+    groups: list[dict[str, Any]] = [{"params": decayed}]
+    if len(decayed) < len(parameters):
+        groups.append({"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0})
+    return torch.optim.SGD(
+        groups,
+        recipe.learning_rate,
+        recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        fused=True,
+    )
