@@ -6,7 +6,10 @@ PYTHON3 ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c "$(IS_NEW_ENOUGH)" 2>/dev/null && { echo $$python; break; }; done)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # A process per core with one thread each, whole files at a time: torch's threads would get into each other's way.
-PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# A test that hangs where no signal reaches it ends its process, and without that process the run ends: pytest-xdist waits
+# for ever for what is left of the last file.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0 -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
 
 .PHONY: search test check wheel
 

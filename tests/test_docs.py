@@ -137,6 +137,7 @@ def test_commands_parse(line: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     module = import_module(f"zcpt_ray.cli.{COMMANDS[name][0]}")
     if hasattr(module, "run"):
         monkeypatch.setattr(module, "run", lambda *_: True)
+    monkeypatch.setattr("zcpt_ray.cli.speed.restart_with", lambda *_: None)  # it would go on in this process's place
     monkeypatch.setattr("zcpt_ray.benchmarks.convert_nasbench201.convert", lambda *_: ())
     monkeypatch.setattr(mirror, "mirror", lambda *_: 1)
     try:
