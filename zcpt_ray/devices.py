@@ -43,6 +43,8 @@ DEVICES = {
 DEVICE_NAMES = ("auto", *DEVICES)
 AUTO = ("cuda", "xpu")
 """What "auto" takes, the first that is there, else the CPU. Apple's GPUs (mps) are taken only if they are named."""
+LOOK_STEPS = 50
+"""Steps of a training between two looks at its loss: on a GPU each look waits for all steps before."""
 
 
 def local_device(name: str) -> str:

@@ -1,7 +1,10 @@
 """Training: what it computes, and that it can be stopped at any epoch without a trace."""
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from zcpt_ray.training.image_feed import Feed, WorkerPart
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.recipes import RECIPES
 from zcpt_ray.training.records import EpochMetrics, TrainResult
-from zcpt_ray.training.trainer import Trainer, train
+from zcpt_ray.training.trainer import Trainer, compile_options, train
 
 TOY = TrainConfig(
     "nor_conv_3x3>skip_connect", space="toy-chain-2", dataset="digits", recipe="nb201", epochs=3, batch_size=16
@@ -318,6 +321,38 @@ def test_compiled_or_not_a_step_is_the_same(config: TrainConfig) -> None:
         torch.manual_seed(0)
         losses.append(float(trainer.step(next(iter(trainer.feed.training_epoch(0))))[0]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+COMPILES_ONE_KERNEL = """
+import torch
+from zcpt_ray.training.trainer import compile_options
+double = torch.compile(lambda x: (x.sin() * 2).relu(), options=compile_options("cpu"))
+x = torch.linspace(0, 3, 1000)
+assert torch.allclose(double(x), x.sin() * 2, atol=1e-5), double(x)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+@pytest.mark.parametrize("order", [("avx2", None), (None, "avx2"), ("default", None)])
+def test_compiled_code_is_kept_apart_by_instruction_set(order: tuple[str | None, ...], tmp_path: Path) -> None:
+    """Torch's store of it, which the machine's processes share, does not."""
+    for capability in order:
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        if capability:
+            environment["ATEN_CPU_CAPABILITY"] = capability
+        subprocess.run([sys.executable, "-c", COMPILES_ONE_KERNEL], env=environment, check=True)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_compiled_code_is_told_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert compile_options("cpu") == {"fallback_random": True, "cpp.simdlen": 0}
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
+        bits = {"AVX2": 256, "AVX512": 512}[torch.backends.cpu.get_cpu_capability()]
+        assert compile_options("cpu")["cpp.simdlen"] == bits
+    assert compile_options("cuda") == {"fallback_random": True}
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

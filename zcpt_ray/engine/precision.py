@@ -1,13 +1,10 @@
-"""How torch computes: the precision of float32 products and convolutions, cuDNN's kernels, looks at a GPU's numbers."""
+"""How torch computes: the precision of float32 products and convolutions, and cuDNN's kernels."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-
-LOOK_STEPS = 50
-"""Steps of a training between two looks at its loss: on a GPU each look waits for all steps before."""
 
 
 @contextmanager

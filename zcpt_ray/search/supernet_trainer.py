@@ -18,8 +18,8 @@ from torch import Tensor
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, epoch_of_minibatches
+from zcpt_ray.devices import LOOK_STEPS
 from zcpt_ray.engine.inspection import batch_statistics
-from zcpt_ray.engine.precision import LOOK_STEPS
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.resolved import Search

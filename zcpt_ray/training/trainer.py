@@ -11,7 +11,7 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.datasets.minibatches import Batch, ImageSet
-from zcpt_ray.devices import DEVICES, card_name
+from zcpt_ray.devices import DEVICES, LOOK_STEPS, card_name
 from zcpt_ray.engine.depthwise import speed_up_depthwise
 from zcpt_ray.engine.inspection import module_costs
-from zcpt_ray.engine.precision import LOOK_STEPS, fast_convolutions
+from zcpt_ray.engine.precision import fast_convolutions
 from zcpt_ray.engine.supernet import initialize
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
@@ -94,7 +94,7 @@ class Trainer:
         )
         self.optimizer = _optimizer(self.net, self.recipe)
         if plan.config.compile:
-            self.net.compile(options={"fallback_random": True})  # random numbers as without it
+            self.net.compile(options=compile_options(self.device))
         self.model = self.net
         if (
             worker.world_size > 1
@@ -278,6 +278,20 @@ class Trainer:
     def _check_finite(self, loss: float, epoch: int) -> None:
         if not abs(loss) < float("inf"):
             raise UserError(f"training diverged in epoch {epoch + 1}: loss {loss}; try a lower learning rate")
+
+
+def compile_options(device: str) -> dict[str, str | int | bool | Callable[..., Any]]:
+    """What torch's compiler is told: random numbers are as without it, and, for a CPU, the width of its vectors.
+
+    Its store of compiled code does not tell instruction sets apart. Loops over vectors of AVX2 would be served to a
+    process that compiles them with those of AVX-512, and write past their tensors; with the width they are not.
+    """
+    options: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
+    if device == "cpu":
+        from torch._inductor.cpu_vec_isa import pick_vec_isa  # takes a second or two
+
+        options["cpp.simdlen"] = pick_vec_isa().bit_width()
+    return options
 
 
 def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
