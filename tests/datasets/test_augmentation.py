@@ -17,7 +17,7 @@ def test_a_crop_is_a_part_of_the_padded_image() -> None:
 def test_search_and_training_crop_alike() -> None:
     """What a search's minibatches are, on which its results depend, written another way."""
     images = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 10)).astype(np.uint8)
-    cropped = minibatches.crop_and_flip_at_random(images, np.random.default_rng(1), flip=True, pad=2)
+    cropped = minibatches.crop_and_flip_at_random(torch.from_numpy(images), np.random.default_rng(1), flip=True, pad=2)
     random = np.random.default_rng(1)
     rows, columns, mirrored = random.integers(0, 5, 6), random.integers(0, 5, 6), random.random(6) < 0.5
     padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from image_files import Evil, write_imagenet16
 
 from zcpt_ray.datasets import DATASETS
@@ -40,7 +41,8 @@ def test_imagenet16_is_cropped_with_a_padding_of_two(monkeypatch: pytest.MonkeyP
     data = DATASETS["imagenet16-120"].load("train")
     taken = data.take(np.arange(20), np.random.default_rng(0))
     assert taken.shape == (20, 3, 16, 16)
-    assert np.array_equal(taken, crop_and_flip_at_random(data.images, np.random.default_rng(0), flip=True, pad=2))
+    pixels = torch.from_numpy(data.images)
+    assert np.array_equal(taken, crop_and_flip_at_random(pixels, np.random.default_rng(0), flip=True, pad=2))
     assert np.array_equal(data.take(slice(3, 5)), data.images[3:5])
 
 

@@ -14,6 +14,13 @@ def test_minibatches_depend_on_their_seed_only(images: ImageSet) -> None:
     assert one.labels.dtype == torch.int64
 
 
+def test_a_minibatch_is_augmented_where_it_is_wanted(images: ImageSet) -> None:
+    """The meta device refuses what is computed with a tensor of the CPU."""
+    batch = draw_minibatch(images, 16, seed=5, device="meta")
+    assert (batch.images.device.type, batch.labels.device.type) == ("meta", "meta")
+    assert batch.images.shape == (16, 3, 32, 32)
+
+
 def test_a_minibatch_repeats_no_image_and_is_normalised(images: ImageSet) -> None:
     flat = ImageSet(
         np.arange(40, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 3, 32, 32), np.uint8), *_rest(images)
@@ -29,7 +36,7 @@ def _rest(images: ImageSet) -> tuple[object, ...]:
 
 def test_crop_and_flip_against_a_loop(images: ImageSet) -> None:
     """Every output is some crop of the padded image, as it is or mirrored, and all kinds occur."""
-    out = crop_and_flip_at_random(images.images, np.random.default_rng(0), flip=True)
+    out = crop_and_flip_at_random(torch.from_numpy(images.images), np.random.default_rng(0), flip=True)
     seen = set()
     for raw, got in zip(images.images, out, strict=True):
         padded = np.pad(raw, ((0, 0), (4, 4), (4, 4)))
@@ -45,7 +52,7 @@ def test_crop_and_flip_against_a_loop(images: ImageSet) -> None:
     assert {flipped for _, _, flipped in seen} == {False, True}
     assert len({y for y, _, _ in seen}) > 5
     assert len({x for _, x, _ in seen}) > 5
-    unflipped = crop_and_flip_at_random(images.images, np.random.default_rng(0), flip=False, pad=0)
+    unflipped = crop_and_flip_at_random(torch.from_numpy(images.images), np.random.default_rng(0), False, pad=0)
     assert np.array_equal(unflipped, images.images)
 
 

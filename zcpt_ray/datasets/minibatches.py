@@ -84,10 +84,15 @@ class ImageSet:
 
     def take(self, chosen: np.ndarray | slice, random: np.random.Generator | None = None) -> np.ndarray:
         """Some of the images, uint8 [B, C, H, W], augmented where there is a generator."""
+        return self.load(chosen, random, "cpu").numpy()
+
+    def load(self, chosen: np.ndarray | slice, random: np.random.Generator | None, device: str) -> Tensor:
+        """`take` on a device. Random numbers do not depend on it; what they do to the images is done there."""
         images = self.images[chosen]
         if not isinstance(images, np.ndarray):
-            return images.decode(random, self.flip)
-        return images if random is None else crop_and_flip_at_random(images, random, self.flip, self.padding)
+            return torch.from_numpy(images.decode(random, self.flip)).to(device)
+        pixels = torch.from_numpy(images).to(device)
+        return pixels if random is None else crop_and_flip_at_random(pixels, random, self.flip, self.padding)
 
 
 def draw_minibatch(data: ImageSet, batch_size: int, seed: int, device: str = "cpu") -> Batch:
@@ -97,7 +102,7 @@ def draw_minibatch(data: ImageSet, batch_size: int, seed: int, device: str = "cp
     """
     random = np.random.default_rng(seed)
     chosen = random.choice(len(data), batch_size, replace=False)
-    return _normalized(data, data.take(chosen, random), data.labels[chosen], seed, device)
+    return _batch(data, chosen, random, seed, device)
 
 
 def epoch_of_minibatches(
@@ -109,27 +114,25 @@ def epoch_of_minibatches(
     """
     if seed is None:
         for start in range(0, len(data), batch_size):
-            part = slice(start, start + batch_size)
-            yield _normalized(data, data.take(part), data.labels[part], 0, device)
+            yield _batch(data, slice(start, start + batch_size), None, 0, device)
         return
     random = np.random.default_rng(seed)
     order = random.permutation(len(data))
     for start in range(0, len(data) - batch_size + 1, batch_size):
-        chosen = order[start : start + batch_size]
-        yield _normalized(data, data.take(chosen, random), data.labels[chosen], seed, device)
+        yield _batch(data, order[start : start + batch_size], random, seed, device)
 
 
-def _normalized(data: ImageSet, images: np.ndarray, labels: np.ndarray, seed: int, device: str) -> Batch:
-    scaled = torch.from_numpy(images).to(device).float() / 255
+def _batch(
+    data: ImageSet, chosen: np.ndarray | slice, random: np.random.Generator | None, seed: int, device: str
+) -> Batch:
+    scaled = data.load(chosen, random, device).float() / 255
     mean, std = (scaled.new_tensor(values)[:, None, None] for values in (data.mean, data.std))
-    return Batch((scaled - mean) / std, torch.from_numpy(labels).to(device), seed)
+    return Batch((scaled - mean) / std, torch.from_numpy(data.labels[chosen]).to(device), seed)
 
 
-def crop_and_flip_at_random(images: np.ndarray, random: np.random.Generator, flip: bool, pad: int = 4) -> np.ndarray:
+def crop_and_flip_at_random(images: Tensor, random: np.random.Generator, flip: bool, pad: int = 4) -> Tensor:
     """Crop uint8 [B, C, H, W], padded by `pad` black pixels, at random; if `flip`, mirror each with probability 1/2."""
     shift = np.stack([random.integers(0, 2 * pad + 1, len(images)) for _ in ("row", "column")], axis=1)
     mirror = random.random(len(images)) < 0.5 if flip else np.zeros(len(images), bool)
-    cropped = augmentation.crop_and_flip(
-        torch.from_numpy(images), torch.from_numpy(shift), torch.from_numpy(mirror), pad
-    )
-    return cropped.contiguous().numpy()
+    shifts, mirrored = (torch.from_numpy(numbers).to(images.device) for numbers in (shift, mirror))
+    return augmentation.crop_and_flip(images, shifts, mirrored, pad).contiguous()
