@@ -21,10 +21,10 @@ from zcpt_ray.spaces.darts.cell import DartsCell
 from zcpt_ray.spaces.darts.network import EvaluationNetwork
 from zcpt_ray.storage.paths import any_path
 from zcpt_ray.training.image_feed import Feed, WorkerPart
-from zcpt_ray.training.plan import TrainPlan
+from zcpt_ray.training.plan import TrainPlan, compile_options
 from zcpt_ray.training.recipes import RECIPES
 from zcpt_ray.training.records import EpochMetrics, TrainResult
-from zcpt_ray.training.trainer import Trainer, compile_options, train
+from zcpt_ray.training.trainer import Trainer, train
 
 TOY = TrainConfig(
     "nor_conv_3x3>skip_connect", space="toy-chain-2", dataset="digits", recipe="nb201", epochs=3, batch_size=16
@@ -325,7 +325,7 @@ def test_compiled_or_not_a_step_is_the_same(config: TrainConfig) -> None:
 
 COMPILES_ONE_KERNEL = """
 import torch
-from zcpt_ray.training.trainer import compile_options
+from zcpt_ray.training.plan import compile_options
 double = torch.compile(lambda x: (x.sin() * 2).relu(), options=compile_options("cpu"))
 x = torch.linspace(0, 3, 1000)
 assert torch.allclose(double(x), x.sin() * 2, atol=1e-5), double(x)

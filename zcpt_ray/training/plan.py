@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,6 +97,20 @@ def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:
     wanted = config.precision == "auto" and DEVICES[device].prefers_bfloat16 and has_bfloat16(device)
     fast = config.precision == "bfloat16" or wanted
     return device, torch.bfloat16 if fast else torch.float32
+
+
+def compile_options(device: str) -> dict[str, str | int | bool | Callable[..., Any]]:
+    """What torch's compiler is told: random numbers are as without it, and, for a CPU, the width of its vectors.
+
+    Its store of compiled code does not tell instruction sets apart. Loops over vectors of AVX2 would be served to a
+    process that compiles them with those of AVX-512, and write past their tensors; with the width they are not.
+    """
+    options: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
+    if device == "cpu":
+        from torch._inductor.cpu_vec_isa import pick_vec_isa  # takes a second or two
+
+        options["cpp.simdlen"] = pick_vec_isa().bit_width()
+    return options
 
 
 def claim(plan: TrainPlan, directory: AnyPath) -> None:

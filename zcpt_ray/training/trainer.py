@@ -11,7 +11,7 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.storage.paths import AnyPath, whole_file
 from zcpt_ray.training.image_feed import Feed, WorkerPart
-from zcpt_ray.training.plan import TrainPlan, claim, training_device
+from zcpt_ray.training.plan import TrainPlan, claim, compile_options, training_device
 from zcpt_ray.training.recipes import Recipe
 from zcpt_ray.training.records import EpochMetrics, TrainResult
 from zcpt_ray.versions import versions
@@ -278,20 +278,6 @@ class Trainer:
     def _check_finite(self, loss: float, epoch: int) -> None:
         if not abs(loss) < float("inf"):
             raise UserError(f"training diverged in epoch {epoch + 1}: loss {loss}; try a lower learning rate")
-
-
-def compile_options(device: str) -> dict[str, str | int | bool | Callable[..., Any]]:
-    """What torch's compiler is told: random numbers are as without it, and, for a CPU, the width of its vectors.
-
-    Its store of compiled code does not tell instruction sets apart. Loops over vectors of AVX2 would be served to a
-    process that compiles them with those of AVX-512, and write past their tensors; with the width they are not.
-    """
-    options: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
-    if device == "cpu":
-        from torch._inductor.cpu_vec_isa import pick_vec_isa  # takes a second or two
-
-        options["cpp.simdlen"] = pick_vec_isa().bit_width()
-    return options
 
 
 def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
