@@ -9,13 +9,19 @@ from zcpt_ray.errors import UserError
 class Device:
     """What torch can do on one kind of device.
 
-    `chunk_bytes` are those of a layer's largest tensor that are processed at a time: on a CPU what the caches hold, on
-    a GPU what keeps it busy. `prefers_bfloat16`: trainings whose precision is "auto" take it. `pins_memory`: what is on
-    its way there should lie in page-locked memory. `has_random_state`: torch keeps one for it that can be put back.
+    `chunk_bytes` are those of a layer's largest tensor that are processed at a time: on a CPU what the caches hold,
+    on a GPU what keeps it busy. `stacks_states`: where several architectures compute the same from states of their
+    own, it runs as one batch, as starting a kernel takes longer than many a kernel. `depthwise_in_channels_last`:
+    depthwise convolutions take that order as it is; if not, scores spend two copies for torch's own kernels in the
+    other order. On CUDA it is cuDNN that gets them, which has fast ones since 8.2; not yet measured here.
+    `prefers_bfloat16`: trainings whose precision is "auto" take it. `pins_memory`: what is on its way there should
+    lie in page-locked memory. `has_random_state`: torch keeps one for it that can be put back.
     """
 
     name: str
     chunk_bytes: int
+    stacks_states: bool = False
+    depthwise_in_channels_last: bool = True
     has_float64: bool = True
     multiplies_int8: bool = False
     prefers_bfloat16: bool = False
@@ -30,13 +36,14 @@ DEVICES = {
         Device(
             "cuda",
             256 << 20,
+            stacks_states=True,
             multiplies_int8=True,
             prefers_bfloat16=True,
             pins_memory=True,
             has_random_state=True,
         ),
-        Device("xpu", 256 << 20, prefers_bfloat16=True, pins_memory=True, has_random_state=True),
-        Device("mps", 256 << 20, has_float64=False),
+        Device("xpu", 256 << 20, stacks_states=True, prefers_bfloat16=True, pins_memory=True, has_random_state=True),
+        Device("mps", 256 << 20, stacks_states=True, has_float64=False),
     )
 }
 """By torch's name. Only the first two are tried out."""

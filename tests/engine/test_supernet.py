@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zcpt_ray.arch import Edge, PartialArch
 from zcpt_ray.datasets.minibatches import Batch
@@ -66,6 +68,43 @@ def test_batched_scores_are_the_plain_ones(space_name: str, proxy_name: str, dat
         batched, plain, rtol=1e-5
     )  # -inf too: a network cut in two gives every image the same code
     assert np.argmin(batched) == np.argmin(plain)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_states_that_are_stacked_change_no_score(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU; of several sizes of stacks, with variants that part in some layer, early or late."""
+    space, images = SMALL[name], batch_of(9)
+    net, arch = space.supernet(10, seed=1), PartialArch.all_open(space.edges)
+    edges = {arch.open_edges[0], arch.open_edges[1], arch.open_edges[-1]}
+    archs = [arch, *(arch.perturb(edge, op) for edge in edges for op in space.edges[edge].candidates)]
+    expected = score_archs(PROXIES["nwot-released"], net, archs, images)
+    for chunk_bytes in (1 << 17, 1 << 20, 1 << 30):
+        device = replace(DEVICES["cpu"], stacks_states=True, chunk_bytes=chunk_bytes)
+        monkeypatch.setitem(DEVICES, "cpu", device)
+        np.testing.assert_allclose(score_archs(PROXIES["nwot-released"], net, archs, images), expected, rtol=1e-6)
+
+
+def test_stacked_states_need_fewer_convolutions(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+    space = NASBench201(channels=4, cells_per_stage=3)
+    net, arch = space.supernet(10, seed=1), PartialArch.all_open(space.edges)
+    archs = [arch.perturb(2, op) for op in space.edges[2].candidates]
+    counts = []
+    for stacks in (False, True):
+        monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], stacks_states=stacks, chunk_bytes=1 << 30))
+        with ConvolutionCount() as counted:
+            score_archs(PROXIES["nwot"], net, archs, batch)
+        counts.append(counted.count)
+    assert counts[1] < 0.6 * counts[0]
+
+
+class ConvolutionCount(TorchDispatchMode):
+    """Inside, `count` grows with each convolution."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += "convolution" in str(func)
+        return func(*args, **(kwargs or {}))
 
 
 def test_removing_none_is_one_function_for_every_edge(batch: Batch) -> None:

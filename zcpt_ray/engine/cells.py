@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import Edge
 from zcpt_ray.engine.convolutions import add_convolution, convolve
-from zcpt_ray.engine.folding import EdgeWeights, FoldedLayer, Folding, SeparateFolding
+from zcpt_ray.engine.folding import EdgeWeights, FoldedLayer, Folding, SeparateFolding, StackedLayer
 from zcpt_ray.engine.layers import Layer
 from zcpt_ray.engine.ops import CELL_OPS, CandidateOp, LinearForm, LinearOp, ReLUConvBN, skip_and_pool, weighted_sum
 from zcpt_ray.engine.relu_codes import ReluCode, active_code
@@ -110,6 +110,8 @@ class CellFolding(SeparateFolding):
     `ends` maps the index of an edge in the weights to (source node, target node), `ops` to its candidate ops.
     """
 
+    stacks = True
+
     def __init__(self, ends: Mapping[int, tuple[int, int]], ops: Mapping[int, Sequence[LinearOp]]) -> None:
         self.ends = ends
         self.candidates = {index: [op.linear_form() for op in candidates] for index, candidates in ops.items()}
@@ -127,6 +129,9 @@ class CellFolding(SeparateFolding):
             incoming[target].append((index, source, weights[index]))
             relus[source] += self.edge_form(index, weights[index]).relus
         return FoldedCell([self.node(tuple(edges)) for edges in incoming[1:]], relus, self.blocks)
+
+    def fold_stacked(self, weights: Sequence[EdgeWeights]) -> "StackedCells":
+        return StackedCells([self.fold(each) for each in weights])
 
     def _node(self, edges: tuple[tuple[int, int, tuple[float, ...]], ...]) -> "FoldedNode":
         """Of the edges that end in it, each with its index, its source and its weights."""
@@ -154,6 +159,31 @@ class FoldedCell(FoldedLayer):
         return values[-1].value, codes
 
 
+class StackedCells(StackedLayer):
+    """Foldings of one cell, each with a state of its own: nodes that are folded alike run once for all."""
+
+    def __init__(self, cells: Sequence[FoldedCell]) -> None:
+        self.cells = cells
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, list[list[ReluCode]]]:
+        values = [NodeValue(x)]
+        for nodes in zip(*(cell.nodes for cell in self.cells), strict=True):
+            values.append(NodeValue(self._stacked(nodes, values)))
+        read = {node for cell in self.cells for node, _, _ in cell.reads}
+        codes = {node: active_code(values[node].active).split(len(self.cells)) for node in read}
+        return values[-1].value, [
+            [ReluCode(codes[node][position], relus, blocks, blocks - relus) for node, relus, blocks in cell.reads]
+            for position, cell in enumerate(self.cells)
+        ]
+
+    def _stacked(self, nodes: Sequence["FoldedNode"], values: Sequence["NodeValue"]) -> Tensor:
+        """A node's values, of all cells."""
+        if len(set(nodes)) == 1:
+            return nodes[0].value(values)
+        split = [value.split(len(nodes)) for value in values]
+        return torch.cat([node.value([parts[position] for parts in split]) for position, node in enumerate(nodes)])
+
+
 class NodeValue:
     """A node's value and what several of its readers need of it, computed once."""
 
@@ -165,6 +195,13 @@ class NodeValue:
     def active(self) -> Tensor:
         """Its ReLU."""
         return F.relu(self.value)
+
+    def split(self, parts: int) -> list["NodeValue"]:
+        """The same of equal parts of the images, in order."""
+        split = [NodeValue(value) for value in self.value.chunk(parts)]
+        for part, active in zip(split, self.active.chunk(parts), strict=True):
+            part.active = active
+        return split
 
     def mixture(self, skip: float, pool: float) -> Tensor:
         """`skip` times the value plus `pool` times its average pool; not to be changed."""

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zcpt_ray.devices import DEVICES
+
 RELU, RELU6 = ("relu", ()), ("hardtanh", (0.0, 6.0))
 """What may follow a convolution, as oneDNN calls it, with its bounds."""
 Clamp = tuple[str, tuple[float, ...]]
@@ -34,7 +36,12 @@ def convolve(
             x, kernel, bias, [padding] * 2, [stride] * 2, [dilation] * 2, groups, name, list(bounds), ""
         )
         return out
-    out = F.conv2d(x, kernel, bias, stride, padding, dilation, groups)
+    depthwise = groups > 1 and kernel.shape[1] == 1
+    if depthwise and not DEVICES[x.device.type].depthwise_in_channels_last:
+        x = F.conv2d(x.contiguous(), kernel.contiguous(), bias, stride, padding, dilation, groups)
+        out = x.contiguous(memory_format=torch.channels_last)
+    else:
+        out = F.conv2d(x, kernel, bias, stride, padding, dilation, groups)
     return out if clamp is None else out.clamp_(0, clamp[1][1] if clamp[1] else None)
 
 

@@ -44,18 +44,31 @@ class JointFoldedLayer(ABC):
         """A `State` -> the next one for each of the edge weights, and the codes. `x` is not changed."""
 
 
+class StackedLayer(ABC):
+    """A layer in eval mode for several edge weights, each with a state of its own, in one batch one after another."""
+
+    @abstractmethod
+    def __call__(self, x: Any) -> tuple[Any, list[list[ReluCode]]]:
+        """Stacked `State`s -> the next ones, stacked alike, and the codes of each. `x` is not changed."""
+
+
 class Folding(ABC):
     """A layer with everything done that does not depend on edge weights.
 
     `joint` says that `fold_jointly` computes things once for several edge weights. It is then asked for all that there
-    are, and their outputs stay in memory together.
+    are, and their outputs stay in memory together. `stacks` says that there is a `fold_stacked`.
     """
 
     joint: ClassVar[bool] = False
+    stacks: ClassVar[bool] = False
 
     @abstractmethod
     def fold_jointly(self, weights: Sequence[EdgeWeights]) -> JointFoldedLayer:
         """The layer for each of several edge weights."""
+
+    def fold_stacked(self, weights: Sequence[EdgeWeights]) -> StackedLayer:
+        """The layer for several edge weights whose states are stacked."""
+        raise NotImplementedError
 
 
 class SeparateFolding(Folding):
@@ -83,11 +96,29 @@ class OneAfterAnother(JointFoldedLayer):
 class FixedFolding(SeparateFolding):
     """Of a layer without candidate ops: the same whatever the weights."""
 
+    stacks = True
+
     def __init__(self, folded: FoldedLayer) -> None:
         self.folded = folded
 
     def fold(self, weights: EdgeWeights) -> FoldedLayer:
         return self.folded
+
+    def fold_stacked(self, weights: Sequence[EdgeWeights]) -> "OneForAll":
+        return OneForAll(self.folded, len(weights))
+
+
+class OneForAll(StackedLayer):
+    """A folded layer that does the same to each of `states` stacked states."""
+
+    def __init__(self, folded: FoldedLayer, states: int) -> None:
+        self.folded = folded
+        self.states = states
+
+    def __call__(self, x: State) -> tuple[State, list[list[ReluCode]]]:
+        out, codes = self.folded(x)
+        split = [code.split(self.states) for code in codes]
+        return out, [[parts[position] for parts in split] for position in range(self.states)]
 
 
 class WatchedFolding(SeparateFolding):

@@ -1,7 +1,7 @@
 """Binary codes of what ReLUs read: which units are greater than 0."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ class BinaryCode:
         """One code of the chunks of images that it came in."""
         return parts[0] if len(parts) == 1 else cls(torch.cat([part.bits for part in parts]), parts[0].units)
 
+    def split(self, parts: int) -> list["BinaryCode"]:
+        """The codes of equal parts of the images, in order."""
+        return [BinaryCode(bits, self.units) for bits in self.bits.chunk(parts)]
+
 
 @dataclass(frozen=True)
 class ReluCode:
@@ -45,6 +49,10 @@ class ReluCode:
     def without_removed_ops(self) -> "ReluCode":
         """The same code as the architecture's own network has it: without removed ops, each one block with one ReLU."""
         return ReluCode(self.code, self.relus, self.blocks - self.silent)
+
+    def split(self, parts: int) -> list["ReluCode"]:
+        """The same of equal parts of the images, in order."""
+        return [replace(self, code=code) for code in self.code.split(parts)]
 
 
 def relu_code(x: Tensor) -> BinaryCode:

@@ -133,10 +133,13 @@ def _walk(
     if not chain:
         return
     (layer, folding), rest = chain[0], chain[1:]
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for index in archs:
-        groups[layer.key(weights[index])].append(index)
-    variants = [tuple(members) for members in groups.values()]
+    variants = _variants(layer, archs, weights)
+    if len(variants) > 1 and _stacks(layer, folding) and (most := _states_at_a_time(x)) > 1:
+        for start in range(0, len(variants), most):
+            part = variants[start : start + most]
+            stack = tuple(torch.cat([tensor] * len(part)) for tensor in x)
+            yield from _walk_stacked(chain, part, weights, stack)
+        return
     for together in [variants] if folding.joint else [[members] for members in variants]:
         folded = folding.fold_jointly([weights[members[0]] for members in together])
         outputs, codes = _run_in_chunks(folded, x, _images_at_a_time(layer, x))
@@ -146,6 +149,36 @@ def _walk(
         del codes
         for members in together:
             yield from _walk(rest, members, weights, outputs.pop(0))
+
+
+def _walk_stacked(
+    chain: Sequence[tuple[Layer, Folding]],
+    variants: Sequence[tuple[int, ...]],
+    weights: list[EdgeWeights],
+    x: tuple[Tensor, ...],
+) -> Iterator[ReluSite]:
+    """As `_walk`, for several groups of architectures that are alike up to there, whose states are stacked in `x`."""
+    for done, (layer, folding) in enumerate(chain):
+        if not _stacks(layer, folding) or any(len(_variants(layer, members, weights)) > 1 for members in variants):
+            for position, members in enumerate(variants):
+                state = tuple(tensor.chunk(len(variants))[position] for tensor in x)
+                yield from _walk(chain[done:], members, weights, state)
+            return
+        with torch.no_grad():
+            stacked = folding.fold_stacked([weights[members[0]] for members in variants])
+            out, codes = stacked(x if len(x) > 1 else x[0])
+        x = out if isinstance(out, tuple) else (out,)
+        for members, seen in zip(variants, codes, strict=True):
+            for code in seen:
+                yield ReluSite(code.code, code.relus, code.blocks, code.silent, members)
+
+
+def _variants(layer: Layer, archs: Sequence[int], weights: list[EdgeWeights]) -> list[tuple[int, ...]]:
+    """Those of `archs` that are alike in `layer`, together."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index in archs:
+        groups[layer.key(weights[index])].append(index)
+    return [tuple(members) for members in groups.values()]
 
 
 def whole_weights(edges: Sequence[Edge]) -> EdgeWeights:
@@ -209,6 +242,16 @@ def _images_at_a_time(layer: Layer, x: tuple[Tensor, ...]) -> int:
         return len(x[0])
     bytes_per_image = sum(tensor[0].nbytes for tensor in x) * layer.widening
     return max(layer.least_images, int(DEVICES[x[0].device.type].chunk_bytes / bytes_per_image))
+
+
+def _stacks(layer: Layer, folding: Folding) -> bool:
+    return folding.stacks and layer.images_apart
+
+
+def _states_at_a_time(x: tuple[Tensor, ...]) -> int:
+    """How many states are stacked."""
+    device = DEVICES[x[0].device.type]
+    return device.chunk_bytes // sum(tensor.nbytes for tensor in x) if device.stacks_states else 1
 
 
 @torch.no_grad()
