@@ -46,7 +46,7 @@ DEVICES = {
         Device("mps", 256 << 20, stacks_states=True, has_float64=False),
     )
 }
-"""By torch's name. Only the first two are tried out."""
+"""By torch's name. Of the GPUs none is tried out on a card: cuda is on a simulated one."""
 DEVICE_NAMES = ("auto", *DEVICES)
 AUTO = ("cuda", "xpu")
 """What "auto" takes, the first that is there, else the CPU. Apple's GPUs (mps) are taken only if they are named."""
