@@ -27,13 +27,14 @@ DARTS_NAMES = [edge.name for edge in DARTS.edges]
 
 
 class Case:
-    """One golden file with the rule that its weights and images follow."""
+    """One golden file with the rule that its weights and images follow, on a device."""
 
-    def __init__(self, path: Path) -> None:
-        self.values = json.loads(path.read_text())
+    def __init__(self, path: Path, device: str) -> None:
+        self.values, self.device = json.loads(path.read_text()), device
         count = self.values["batch_size"]
         images = self.normal("images", (count, 3, 32, 32))
-        self.batch = Batch(images, torch.from_numpy(self.random("labels").randint(0, 10, count)))
+        labels = torch.from_numpy(self.random("labels").randint(0, 10, count))
+        self.batch = Batch(images.to(device), labels.to(device))
 
     def random(self, name: str) -> np.random.RandomState:
         return np.random.RandomState(zlib.crc32((self.values["salt"] + name).encode()))
@@ -48,17 +49,22 @@ class Case:
                 module.weight.data = self.normal(name, shape, np.sqrt(2 / np.prod(shape[1:])))
                 if module.bias is not None:
                     module.bias.data.zero_()
-        return net
+        return net.to(self.device)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)], scope="module")
+def device(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem, scope="module")
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(request.param)
+def case(request: pytest.FixtureRequest, device: str) -> Case:
+    return Case(request.param, device)
 
 
 @pytest.fixture(scope="module")
-def darts_case() -> Case:
-    return Case(FOLDER / "darts.json")
+def darts_case(device: str) -> Case:
+    return Case(FOLDER / "darts.json", device)
 
 
 def test_there_are_golden_files() -> None:
