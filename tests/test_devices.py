@@ -1,10 +1,11 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.devices import DEVICE_NAMES, DEVICES, local_device
+from zcpt_ray.devices import DEVICE_NAMES, DEVICES, cache_share, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.search.resolved import Search
@@ -46,3 +47,13 @@ def test_a_proxy_that_needs_float64_is_refused_where_there_is_none() -> None:
         else:
             Search.of(config)
         Search.of(dataclasses.replace(config, device="auto"))
+
+
+@pytest.mark.parametrize(
+    ("text", "mebibytes"), [("491520K\n", 16), ("32768K\n", 8), ("8192K\n", 4), ("", 4), ("32M", 4), (None, 4)]
+)
+def test_a_cpu_processes_a_quarter_of_its_cache_at_a_time(text: str | None, mebibytes: int, tmp_path: Path) -> None:
+    size = tmp_path / "size"
+    if text is not None:
+        size.write_text(text)
+    assert cache_share(size) == mebibytes << 20
