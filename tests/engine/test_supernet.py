@@ -15,12 +15,13 @@ from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.devices import DEVICES
 from zcpt_ray.engine.cells import Cell
 from zcpt_ray.engine.folding import EdgeWeights, Folding, JointFoldedLayer, SharedCode, State
+from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.inverted_residual import FoldedBlock, InvertedResidual
 from zcpt_ray.engine.layers import Head, Layer, Stem
 from zcpt_ray.engine.ops import CELL_OPS, CandidateOp, ReLUConvBN
-from zcpt_ray.engine.supernet import MaskedSupernet, Supernet, initialize
+from zcpt_ray.engine.supernet import MaskedSupernet, Supernet
 from zcpt_ray.proxies import PROXIES, Proxy, score_archs
-from zcpt_ray.spaces import SPACES, Space
+from zcpt_ray.spaces import Space
 from zcpt_ray.spaces.darts.candidates import everywhere
 from zcpt_ray.spaces.darts.space import DARTS_SPACES, Darts
 from zcpt_ray.spaces.mobilenet import BlockGroup, MobileNet
@@ -264,25 +265,6 @@ def test_a_cell_may_lose_every_path(batch: Batch) -> None:
         assert score_archs(nwot, net, [bare], batch) == pytest.approx(
             nwot.measure(MaskedSupernet(net, bare), batch), rel=1e-5
         )
-
-
-def test_initialize_draws_by_seed_and_leaves_torch_alone() -> None:
-    space = SMALL["nasbench201"]
-    state = torch.get_rng_state()
-    one, same, other = (space.supernet(10, seed).state_dict() for seed in (0, 0, 1))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(one[name], same[name]) for name in one)
-    assert not torch.equal(one["stem.conv.weight"], other["stem.conv.weight"])
-
-
-def test_initialize_is_torchs_default() -> None:
-    """Uniform on ±1/sqrt(fan_in), for convolutions and linear layers."""
-    net = initialize(lambda: SPACES["nasbench201"].build(SPACES["nasbench201"].edges, 10), seed=0)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            bound = module.weight[0].numel() ** -0.5
-            assert 0.9 * bound < module.weight.abs().max() <= bound
-    assert all(tensor.isfinite().all() for tensor in net.state_dict().values())
 
 
 def test_a_cell_of_other_ops_is_evaluated_as_it_is_written(batch: Batch) -> None:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +20,7 @@ from zcpt_ray.engine.folding import EdgeWeights, Folding, JointFoldedLayer, Shar
 from zcpt_ray.engine.inspection import eval_mode
 from zcpt_ray.engine.layers import Layer
 from zcpt_ray.engine.memory import keep_freed_memory
-from zcpt_ray.engine.ops import Noise
-from zcpt_ray.engine.pointwise import make_pointwise_safe
 from zcpt_ray.engine.relu_codes import BinaryCode, ReluCode
-from zcpt_ray.seeding import derive_seed
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,6 @@ class Foldings:
 
     def __reduce__(self) -> tuple[type["Foldings"], tuple[()]]:
         return Foldings, ()
-
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class Supernet(nn.Module):
@@ -210,31 +203,6 @@ class MaskedSupernet(nn.Module):
     def thin(self) -> "MaskedSupernet | None":
         """The same architecture of the thin supernet, or None."""
         return MaskedSupernet(self.supernet.thin, self.arch) if self.supernet.thin else None
-
-
-def initialize(build: Callable[[], Network], seed: int) -> Network:
-    """The network that `build` describes, with torch's default initialisation drawn per parameter name.
-
-    A parameter's value depends on `seed` and its name only: networks of one space share the weights of what they share.
-    Torch's global random state is neither read nor changed.
-    """
-    with torch.device("meta"):
-        net = build()
-    make_pointwise_safe(net)
-    net.to_empty(device="cpu")
-    for name, module in net.named_modules():
-        if isinstance(module, Noise):
-            module.seed = derive_seed(seed, name)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        elif isinstance(module, nn.Conv2d | nn.Linear):
-            generator = torch.Generator().manual_seed(derive_seed(seed, name))
-            bound = 1 / (module.weight[0].numel() ** 0.5)
-            with torch.no_grad():
-                module.weight.uniform_(-bound, bound, generator=generator)
-                if module.bias is not None:
-                    module.bias.uniform_(-bound, bound, generator=generator)
-    return net
 
 
 def _images_at_a_time(layer: Layer, x: tuple[Tensor, ...]) -> int:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
-from zcpt_ray.engine.supernet import Supernet, initialize
+from zcpt_ray.engine.initialization import initialize
+from zcpt_ray.engine.supernet import Supernet
 
 Stage = tuple[tuple[int, ...], ...]
 """Lanes of edge indices. Each step of a stage decides one edge of every lane, on one minibatch."""
@@ -19,10 +20,14 @@ OpCosts = Sequence[Sequence[float]]
 
 
 class Space(ABC):
-    """A set of edges, the supernet that holds every candidate, and the networks it contains."""
+    """A set of edges, the supernet that holds every candidate, and the networks it contains.
+
+    `made_for` are the pixels a side of the images that its networks are made for; others are taken too.
+    """
 
     name: str
     edges: tuple[Edge, ...]
+    made_for: int = 32
 
     @property
     def edge_titles(self) -> dict[str, str]:

@@ -38,11 +38,12 @@ def _checked(module: ModuleType) -> Space:
 
 
 def check_space(space: Space) -> None:
-    """See that a search can rely on the space, without computing anything.
+    """See that a search can rely on the space.
 
     Raises:
-        UserError: edges of equal names, an edge in no stage or in several, an op without a module, ops of one edge
-            that give different shapes, or a text form that is not read back. The message names the edge and the op.
+        UserError: weights that do not depend on the seed alone, edges of equal names, an edge in no stage or in
+            several, an op without a module, ops of one edge that give different shapes, or a text form that is not read
+            back. The message names the edge and the op.
     """
     names = [edge.name for edge in space.edges]
     if len(set(names)) != len(names):
@@ -58,6 +59,7 @@ def check_space(space: Space) -> None:
             f"space {space.name!r}: its stages {space.stages} must hold edges 0 to {len(names) - 1}, and no empty lane"
         )
     _check_shapes(space)
+    _check_weights(space)
     first = ArchSpec(space.name, tuple(edge.candidates[: edge.keep] for edge in space.edges))
     try:
         text = space.encode(first)
@@ -105,6 +107,16 @@ def _check_shapes(space: Space) -> None:
                 )
     if failure:
         raise UserError(f"space {space.name!r} does not run: {failure}") from failure
+
+
+def _check_weights(space: Space) -> None:
+    """See that the weights of its supernet depend on a seed alone: build it twice, and compare."""
+    one, other = (space.supernet(10, seed=0).state_dict() for _ in range(2))
+    if changed := [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]:
+        raise UserError(
+            f"space {space.name!r}: {changed[0]} has other values when the supernet is built again with the same seed;"
+            " what reset_parameters draws must come from torch's random numbers alone"
+        )
 
 
 def _note_shape(shapes: dict[str, list[int]], name: str, module: object, inputs: object, output: object) -> None:

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from zcpt_ray.datasets.minibatches import Batch, ImageSet
 from zcpt_ray.devices import DEVICES, LOOK_STEPS, card_name
 from zcpt_ray.engine.depthwise import speed_up_depthwise
+from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.inspection import module_costs
 from zcpt_ray.engine.precision import fast_convolutions
-from zcpt_ray.engine.supernet import initialize
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.storage.paths import AnyPath, whole_file
