@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.engine.inspection import watched_inputs
 from zcpt_ray.engine.ops import ReLUConvBN
-from zcpt_ray.engine.relu_codes import RELUS, ReluCode, relu_code
+from zcpt_ray.engine.relu_codes import ReluCode, relu_code, watched_activations
 
 EdgeWeights = tuple[tuple[float, ...], ...]
 """Per edge, per candidate op: `PartialArch.edge_weights`."""
@@ -122,11 +122,10 @@ class OneForAll(StackedLayer):
 
 
 class WatchedFolding(SeparateFolding):
-    """Of any layer: it runs as it is written, and its ReLUs and ReLU-conv-BN blocks are watched."""
+    """Of any layer: it runs as it is written, and its activations and ReLU-conv-BN blocks are watched."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.layer = layer
-        self.relus = [module for module in layer.modules() if isinstance(module, RELUS)]
         self.blocks = [module for module in layer.modules() if isinstance(module, ReLUConvBN)]
 
     def fold(self, weights: EdgeWeights) -> "WatchedLayer":
@@ -134,7 +133,7 @@ class WatchedFolding(SeparateFolding):
 
 
 class WatchedLayer(FoldedLayer):
-    """A layer's own `forward` at fixed weights, with a code for each time that a ReLU or a block reads something."""
+    """A layer's own `forward` at fixed weights: a code for each time that an activation or a block reads something."""
 
     def __init__(self, folding: WatchedFolding, weights: EdgeWeights) -> None:
         self.folding = folding
@@ -143,7 +142,7 @@ class WatchedLayer(FoldedLayer):
     def __call__(self, x: State) -> tuple[State, list[ReluCode]]:
         codes: list[ReluCode] = []
         with (
-            watched_inputs(self.folding.relus, lambda seen: codes.append(ReluCode(relu_code(seen), 1, 0))),
+            watched_activations(lambda seen: codes.append(ReluCode(relu_code(seen), 1, 0))),
             watched_inputs(self.folding.blocks, lambda seen: codes.append(ReluCode(relu_code(seen), 0, 1))),
         ):
             out = self.folding.layer(x, self.weights)

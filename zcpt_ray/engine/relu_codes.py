@@ -1,15 +1,27 @@
-"""Binary codes of what ReLUs read: which units are greater than 0."""
+"""Binary codes of what ReLUs and other activations read: which units are greater than 0."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 RELUS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
 """What counts as a ReLU. The paper's released code observes ReLU6 too, which is no subclass of ReLU."""
+ACTIVATIONS = frozenset(
+    (
+        *(torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu, F.relu6, F.hardtanh, F.hardtanh_, F.threshold),
+        *(F.leaky_relu, F.leaky_relu_, F.prelu, F.rrelu, F.rrelu_, F.elu, F.elu_, F.celu, F.celu_, F.selu, F.selu_),
+        *(F.gelu, F.silu, F.mish, F.hardswish, F.softplus),
+    )
+)
+"""Functions, which modules call too, that let through what is greater than 0 and damp the rest. As of a ReLU, the code
+of any of them is the sign of what it reads."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,26 @@ class ReluCode:
         return [replace(self, code=code) for code in self.code.split(parts)]
 
 
+class _ActivationWatch(TorchFunctionMode):
+    def __init__(self, see: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.see = see
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if function in ACTIVATIONS:
+            self.see(args[0] if args else given["input"])
+        return function(*args, **given)
+
+
+def watched_activations(see: Callable[[Tensor], None]) -> AbstractContextManager[object]:
+    """Inside, `see` is given what each of `ACTIVATIONS` is called with, whether by a module or as a function."""
+    return _ActivationWatch(see)
+
+
 def relu_code(x: Tensor) -> BinaryCode:
     """Which units of [B, C, H, W] or [B, C] are > 0."""
-    return active_code(F.relu(x))
+    return active_code(x.clamp_min(0))  # no activation, which would be watched
 
 
 def active_code(active: Tensor) -> BinaryCode:
