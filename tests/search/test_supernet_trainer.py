@@ -119,6 +119,36 @@ def test_a_step_looks_at_no_number_on_the_device(space: str, images: ImageSet) -
     assert looks.count <= 1
 
 
+def test_ops_of_an_edge_that_keeps_several_are_judged_apart(images: ImageSet, cache: Path) -> None:
+    """As all topology decisions of DARTS are; a score that is kept is of the op that it was asked for."""
+    training = SupernetTraining(epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
+    search = Search.of(dataclasses.replace(CONFIG, space="darts-small", training=training))
+    trained = SupernetTrainer(search, search.space.supernet(images.num_classes, seed=0), images, images)
+    arch = PartialArch.all_open(trained.supernet.edges)
+    edge = next(index for index, edge in enumerate(arch.edges) if 1 < edge.keep < len(edge.candidates))
+    ops = arch.edges[edge].candidates[:2]
+    first = [trained.accuracy_after_training(arch.reduce_to(edge, op)) for op in ops]
+    assert len(list(cache.rglob("*.json"))) == len(ops)
+    assert [trained.accuracy_after_training(arch.reduce_to(edge, op)) for op in ops] == first
+
+
+def test_images_of_sorted_classes_are_chosen_from_each(images: ImageSet) -> None:
+    order = torch.argsort(torch.from_numpy(images.labels), stable=True).numpy()
+    by_class = dataclasses.replace(images, images=images.images[order], labels=images.labels[order])
+    training = SupernetTraining(max_images=12, training_batch_size=4)
+    trained = trainer(by_class, dataclasses.replace(CONFIG, training=training))
+    counts = [sum(trained.images.labels == label) for label in range(3)]
+    assert sum(counts) == 12
+    assert min(counts) >= 3
+    fewest = by_class.thinned_by_class(1)
+    assert set(fewest.labels) == {0, 1, 2}
+    for label in range(3):
+        kept = by_class.labels != label
+        half = dataclasses.replace(by_class, images=by_class.images[kept], labels=by_class.labels[kept])
+        with pytest.raises(UserError, match="1 of the 3 classes of digits have no image in its search half"):
+            trainer(half, dataclasses.replace(CONFIG, training=training))
+
+
 def test_what_can_go_wrong(images: ImageSet, cache: Path) -> None:
     with pytest.raises(UserError, match="training needs a batch of 64 images in each half, there are 40"):
         trainer(images, SearchConfig(space="toy-chain-2"))

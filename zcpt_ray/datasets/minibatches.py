@@ -50,6 +50,8 @@ class ImageSet:
     - `classes`: names, where they are known.
     - `fingerprint` tells apart what has the same name; it is empty where the name says it all.
     - `origin`: which images of the data set these are, in words.
+    - `notes`: what else a user should know of them.
+    - `tests`: of training images, which others are for tests.
     """
 
     images: np.ndarray | LazyImages
@@ -62,6 +64,8 @@ class ImageSet:
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
     origin: str = ""
+    notes: tuple[str, ...] = ()
+    tests: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,6 +86,15 @@ class ImageSet:
         chosen = np.arange(limit) * len(self) // limit
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
+    def thinned_by_class(self, limit: int) -> "ImageSet":
+        """At most `limit` of the images, of each class its share, and one of each class whatever the limit."""
+        order = np.argsort(self.labels, kind="stable")
+        first = np.unique(self.labels, return_index=True)[1]
+        spread = order[np.arange(min(limit, len(self))) * len(self) // min(limit, len(self))]
+        missing = first[~np.isin(self.labels[first], self.labels[spread])]
+        chosen = np.sort(np.concatenate([spread, missing]))
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
     def take(self, chosen: np.ndarray | slice, random: np.random.Generator | None = None) -> np.ndarray:
         """Some of the images, uint8 [B, C, H, W], augmented where there is a generator."""
         return self.load(chosen, random, "cpu").numpy()
@@ -98,11 +111,33 @@ class ImageSet:
 def draw_minibatch(data: ImageSet, batch_size: int, seed: int, device: str = "cpu") -> Batch:
     """Draw `batch_size` different images, each cropped at random and, where that keeps the label, flipped.
 
-    Depends on `data`, `batch_size` and `seed` only.
+    Depends on `data`, `batch_size` and `seed` only. An image that is there already, under another number, is replaced
+    by another one while there are any.
     """
     random = np.random.default_rng(seed)
     chosen = random.choice(len(data), batch_size, replace=False)
+    if isinstance(data.images, np.ndarray):
+        chosen = _distinct(data.images, chosen, seed)
     return _batch(data, chosen, random, seed, device)
+
+
+def _distinct(images: np.ndarray, chosen: np.ndarray, seed: int) -> np.ndarray:
+    """The places `chosen`, those of images that were chosen before replaced by others, drawn from `seed`."""
+    seen: set[bytes] = set()
+    repeated = []
+    for position, content in enumerate(images[chosen]):
+        key = content.tobytes()
+        if key in seen:
+            repeated.append(position)
+        seen.add(key)
+    if not repeated:
+        return chosen
+    chosen, rest = chosen.copy(), np.setdiff1d(np.arange(len(images)), chosen)
+    for place in np.random.default_rng((seed, len(repeated))).permutation(rest):
+        if repeated and (key := images[place].tobytes()) not in seen:
+            seen.add(key)
+            chosen[repeated.pop()] = place
+    return chosen
 
 
 def epoch_of_minibatches(

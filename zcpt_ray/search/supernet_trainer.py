@@ -3,7 +3,6 @@
 """
 
 import copy
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -12,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,14 +41,21 @@ class SupernetTrainer:
 
     def __init__(self, search: Search, supernet: Supernet, images: ImageSet, held_out: ImageSet) -> None:
         config = search.config
-        limit = config.training.max_images or len(images)
+        limit = config.training.max_images
         self.config = config.training
         self.supernet = supernet
-        self.images = dataclasses.replace(images, images=images.images[:limit], labels=images.labels[:limit])
-        self.held_out = dataclasses.replace(held_out, images=held_out.images[:limit], labels=held_out.labels[:limit])
+        self.images = images.thinned_by_class(limit) if limit else images
+        self.held_out = held_out.thinned_by_class(limit) if limit else held_out
+        for half, name in ((self.images, "search"), (self.held_out, "held-out")):
+            if missing := images.num_classes - len(np.unique(half.labels)):
+                raise UserError(
+                    f"{missing} of the {images.num_classes} classes of {config.dataset} have no image in its {name}"
+                    " half of the training images: a supernet trained on that would judge ops wrongly"
+                )
         if min(len(self.images), len(self.held_out)) < self.config.training_batch_size:
             raise UserError(
-                f"training needs a batch of {self.config.training_batch_size} images in each half, there are {limit}"
+                f"training needs a batch of {self.config.training_batch_size} images in each half, there are"
+                f" {min(len(self.images), len(self.held_out))}"
             )
         self.seed = derive_seed(config.seed, "supernet training")
         self.device = next(supernet.parameters()).device
@@ -62,7 +69,7 @@ class SupernetTrainer:
         self.history = [
             config.space + json.dumps(dict(search.own)) * bool(search.own),
             config.dataset + images.fingerprint,
-            str(len(images)),
+            f"{len(self.images)} by class" if limit else str(len(images)),
             str(config.seed),
             str(self.config),
         ]
@@ -89,7 +96,8 @@ class SupernetTrainer:
 
     def accuracy_after_training(self, arch: PartialArch) -> float:
         """The same once a copy was trained as `arch` for `retrain_epochs`. It is never done twice."""
-        kept = self._cached(str(arch.kept)).with_suffix(".json")
+        removed = [str(sorted(arch.removed))] * bool(arch.removed)
+        kept = self._cached(str(arch.kept), *removed).with_suffix(".json")
         if kept.exists():
             return float(json.loads(kept.read_text()))
         other = copy.copy(self)
