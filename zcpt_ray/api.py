@@ -1,5 +1,6 @@
 """The Python API: what `import zcpt_ray as zc` offers. A function called as a command of `zcpt` does the same."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from zcpt_ray.cli.console import open_console
 from zcpt_ray.cli.flags import Cluster
 from zcpt_ray.cli.grid_flags import GridFlags
 from zcpt_ray.cli.running import run_search_there, run_trials, spread
-from zcpt_ray.configs import SearchConfig, SupernetTraining, TrainConfig
+from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, TrainConfig
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import finished_cells, grid, search_and_report, shared_runs, trials
@@ -27,7 +28,7 @@ from zcpt_ray.registry import lookup
 from zcpt_ray.reports.ablation_report import report_ablation
 from zcpt_ray.reports.html_report import write_report
 from zcpt_ray.reports.output import Output
-from zcpt_ray.reports.search_report import report_best
+from zcpt_ray.reports.search_report import doubts, report_best
 from zcpt_ray.result import Result
 from zcpt_ray.search.inputs import load_data
 from zcpt_ray.search.records import SearchResult
@@ -39,6 +40,7 @@ from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.records import TrainResult
 from zcpt_ray.training.trainer import train as train_epochs
 
+log = logging.getLogger(__name__)
 C = TypeVar("C", SearchConfig, TrainConfig)
 Place = str | Path
 """A folder or file, `~` allowed; where runs lie also a URI such as s3://bucket/runs."""
@@ -62,6 +64,7 @@ class SearchFields(TypedDict, total=False):
     max_flops: float | None
     device: str
     training: SupernetTraining
+    images: ImageOptions
 
 
 class RankFields(TypedDict, total=False):
@@ -73,6 +76,7 @@ class RankFields(TypedDict, total=False):
     batch_size: int
     seed: int
     device: str
+    images: ImageOptions
 
 
 class TrainFields(TypedDict, total=False):
@@ -91,6 +95,7 @@ class TrainFields(TypedDict, total=False):
     compile: bool
     device: str
     loader_workers: int
+    images: ImageOptions
 
 
 def search(
@@ -124,6 +129,8 @@ def search(
     directory = run_directory(found, out)
     outcome = run_search_there(found, directory, there, open_console(), quiet=not progress)
     report_best(outcome.result, found.space, directory, Console(quiet=True), anew=not outcome.was_finished)
+    for line in doubts(outcome.result):
+        log.warning(line)
     return Result(outcome.result, directory, found.space)
 
 

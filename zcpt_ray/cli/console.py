@@ -10,6 +10,8 @@ from rich.console import Console
 
 from zcpt_ray.errors import UserError
 
+NOTHING_FOUND = 3
+"""Exit code of a search whose scores told nothing apart."""
 PIPE_WIDTH = 150
 """Columns where there is no terminal: wide enough for an architecture in a table."""
 

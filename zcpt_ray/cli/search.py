@@ -1,14 +1,15 @@
 """`zcpt search`: propose N architectures, validate them on V minibatches, show and keep what was found."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
-from zcpt_ray.cli.console import one_line_errors, open_console, print_next
-from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.cli.console import NOTHING_FOUND, one_line_errors, open_console, print_next
+from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
+from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 
 SEARCH_DESCRIPTION = (
     "Search a space with Zero-Cost-PT, or a baseline: propose N architectures, validate them on V minibatches."
@@ -51,6 +52,7 @@ def run(flags: SearchFlags, console: Console) -> None:
 
     Raises:
         UserError: a name or a value that is not known, missing data, or a directory of another run.
+        SystemExit: scores told nothing apart.
     """
     console.print(told(flags.config) + (", as small as it goes" if flags.smoke else ""), highlight=False)
     # Now that it is said what happens: this imports torch, which takes seconds.
@@ -74,9 +76,13 @@ def run(flags: SearchFlags, console: Console) -> None:
     space = search.config.space
     print_result(outcome.result, console, benchmark_note(space), has_partial_table(space))
     report_best(outcome.result, search.space, directory, console, anew=not outcome.was_finished)
-    dataset = search.config.dataset
+    dataset, images = search.config.dataset, words_of(search.config.images, AS_THEY_ARE)
+    if not outcome.result.told_apart:
+        sys.exit(NOTHING_FOUND)
     print_next(
-        console, ("train", "--searches", directory, "--dataset", dataset, *flags.own.words), ("report", directory)
+        console,
+        ("train", "--searches", directory, "--dataset", dataset, *images, *flags.own.words),
+        ("report", directory),
     )
 
 

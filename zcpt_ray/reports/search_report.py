@@ -34,6 +34,8 @@ def print_result(result: SearchResult, console: Console, table_note: str = "", p
     print_table(console, candidate_table(result), "Candidates, best first")
     if (result.config.max_params, result.config.max_flops) != (None, None):
         print_table(console, pareto_table(result), "Score against size")
+    for line in doubts(result):
+        _say(console, line)
     _say(console, f"Best: {result.best.arch}")
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in result.seconds.items())
     console.print(f"{result.num_evaluations} proxy evaluations; {seconds}")
@@ -44,6 +46,27 @@ def print_result(result: SearchResult, console: Console, table_note: str = "", p
     if partial_table and result.num_known is not None:
         known = f"{result.num_known} of {len(result.candidates)} distinct candidates"
         console.print(f"Coverage: the partial table knows {known}; ranks are within it")
+
+
+def doubts(result: SearchResult) -> list[str]:
+    """What scores could not tell apart in a search, in words."""
+    lines = []
+    if result.left_out:
+        lines.append(
+            f"{result.left_out} of {result.config.num_validations} minibatches left out: no candidate has a finite"
+            " score on them"
+        )
+    if result.tied:
+        lines.append(
+            f"{result.tied} of {result.num_decisions} decisions were between ops of equal scores: the op with more"
+            " parameters was kept"
+        )
+    if not result.told_apart:
+        lines.append(
+            f"Nothing told the ops or the candidates apart: the scores of {result.config.proxy} on"
+            f" {result.config.dataset} are all equal or infinite, and what is called best is no finding"
+        )
+    return lines
 
 
 def report_best(result: SearchResult, space: Space, directory: AnyPath, console: Console, anew: bool = False) -> None:

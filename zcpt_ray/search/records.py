@@ -1,6 +1,7 @@
 """What a search leaves behind: decisions, proposals, validation scores, and the result."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +73,8 @@ class SearchResult:
     table. `num_known` is how many of the candidates are in it. `costs`: parameters and multiply-adds of the networks
     that the best architecture makes, by what they are for. `resources`: the CPUs and the share of a GPU that each task
     of the last call had; a trial of a grid, which does not know its share, counts a GPU as whole.
-    `own`: as `Search.own`.
+    `own`: as `Search.own`. `left_out` are the minibatches on which no candidate had a finite score, which count for
+    none. Of the `num_decisions` of all proposals `tied` were between ops with equal scores, as infinite ones are.
     """
 
     config: SearchConfig
@@ -86,6 +88,15 @@ class SearchResult:
     costs: dict[str, dict[str, int]] = field(default_factory=dict)
     resources: dict[str, float] = field(default_factory=dict)
     own: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    num_decisions: int = 0
+    tied: int = 0
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether scores had anything to do with what was found."""
+        all_tied = 0 < self.num_decisions == self.tied
+        return not all_tied and any(math.isfinite(candidate.score) for candidate in self.candidates)
 
     @property
     def run_id(self) -> str:

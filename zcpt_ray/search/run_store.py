@@ -109,7 +109,7 @@ class RunStore:
         first: dict[str, int] = {}
         for index in sorted(self.proposals):
             first.setdefault(self.proposals[index].arch, index)
-        scores = self._scores()
+        scores, left_out = self._scores()
         candidates = []
         for arch, count in times.items():
             cost = cost_of(arch)
@@ -121,6 +121,7 @@ class RunStore:
             "wall": wall,
         }
         op_scores = sum(proposal.num_evaluations for proposal in self.proposals.values())
+        decisions = [decision for proposal in self.proposals.values() for decision in proposal.decisions]
         evaluations = op_scores + self.progress().validations_done
         return SearchResult(
             self.config,
@@ -131,10 +132,17 @@ class RunStore:
             None,
             versions(),
             own=dict(self.search.own),
+            left_out=left_out,
+            num_decisions=len(decisions),
+            tied=sum(len(set(decision.scores.values())) == 1 for decision in decisions),
         )
 
-    def _scores(self) -> dict[str, float]:
-        """Per candidate the sum of its scores over the V minibatches, on each compared with all the others."""
+    def _scores(self) -> tuple[dict[str, float], int]:
+        """Per candidate the sum of its scores over the V minibatches, on each compared with all the others.
+
+        Minibatches on which all are infinite, such as those that hold an image twice, are left out, and counted.
+        """
+        left_out = 0
         measured: dict[int, dict[str, tuple[float, ...]]] = {index: {} for index in range(self.config.num_validations)}
         for validation in self._valid():
             for index, values in validation.measures.items():
@@ -142,9 +150,14 @@ class RunStore:
         scores: dict[str, list[float]] = {arch: [] for arch in self._proposed()}
         for values_of in measured.values():
             combined = self.search.proxy.combine([values_of[arch] for arch in scores])
+            if not any(map(math.isfinite, combined)):
+                left_out += 1
+                continue
             for arch, score in zip(scores, combined, strict=True):
                 scores[arch].append(score)
-        return {arch: math.fsum(values) for arch, values in scores.items()}
+        none_left = 0 < left_out == len(measured)
+        sums = {arch: -math.inf if none_left else math.fsum(values) for arch, values in scores.items()}
+        return sums, left_out
 
     def _proposed(self) -> Counter[str]:
         """How often each candidate was proposed, in the order in which they came."""
