@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         train,
     )
     from zcpt_ray.arch import ArchSpec, Edge, PartialArch
-    from zcpt_ray.configs import SearchConfig, SupernetTraining, TrainConfig
+    from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, TrainConfig
     from zcpt_ray.datasets import image_folder
     from zcpt_ray.datasets.base import Dataset
     from zcpt_ray.datasets.loading import LoadedDataset, load_dataset
@@ -58,7 +58,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "train",
     ),
     "arch": ("ArchSpec", "Edge", "PartialArch"),
-    "configs": ("SearchConfig", "SupernetTraining", "TrainConfig"),
+    "configs": ("ImageOptions", "SearchConfig", "SupernetTraining", "TrainConfig"),
     "datasets": ("image_folder",),
     "datasets.base": ("Dataset",),
     "datasets.loading": ("LoadedDataset", "load_dataset"),

@@ -87,7 +87,7 @@ class SupernetTraining:
     fixed_alpha: bool = False
     """Leave alphas equal: DARTS-PT (fix alpha)."""
     max_images: int = 0
-    """Train and judge on the first so many images of each half, for a machine without a GPU; 0 takes all."""
+    """Train and judge on so many images of each half, of each class its share, for a machine without a GPU; 0: all."""
 
     def __post_init__(self) -> None:
         _take_as_declared(self)
@@ -101,6 +101,48 @@ class SupernetTraining:
             "alpha_learning_rate",
         )
         _check_least(self, whole | dict.fromkeys(rates, 0))
+
+
+CROPS = ("center", "squash", "border")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How the images of a data set are read. What is None is as the data set has it.
+
+    Raises:
+        UserError: a number is out of range, or no such crop or colour.
+    """
+
+    image_size: int | None = None
+    """Pixels a side to which images are resized; by default those of a folder get what most of them have, 32 to 224."""
+    flip: bool | None = None
+    """Mirror images at random, which must not change their class (--flip), or do not (--no-flip); by default as the
+    data set says, a folder's are not.
+    """
+    test_share: float = 0.2
+    """Share of a folder's images that become test images, evenly spread, where it is not split by folders or names."""
+    crop: str = "center"
+    """Of a folder's images: center (largest square in the middle), squash (sides scaled apart), border (bars added)."""
+    background: str = "white"
+    """Colour behind transparent images, a name or as #ff8000."""
+    max_megapixels: float = 64.0
+    """Larger images are refused."""
+    drop_unlabelled: bool = False
+    """Leave out images whose label is -1, which stands for unknown; without it they are refused."""
+
+    def __post_init__(self) -> None:
+        _take_as_declared(self)
+        if not 0 < self.test_share < 1:
+            raise UserError(f"test_share must lie between 0 and 1, got {self.test_share:g}")
+        if self.crop not in CROPS:
+            raise UserError(f"unknown crop {self.crop!r}; choose from {', '.join(CROPS)}")
+        if not self.max_megapixels > 0:
+            raise UserError(f"max_megapixels must be above 0, got {self.max_megapixels:g}")
+
+
+AS_THEY_ARE = ImageOptions()
+"""Images are read as the data set has them."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +182,7 @@ class SearchConfig:
     device: str = "auto"
     """cpu, cuda, xpu (Intel), mps (Apple), or auto: an NVIDIA, AMD or Intel GPU if there is one."""
     training: SupernetTraining = SupernetTraining()
+    images: ImageOptions = AS_THEY_ARE
 
     def __post_init__(self) -> None:
         _take_as_declared(self)
@@ -153,7 +196,8 @@ class SearchConfig:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "SearchConfig":
         """The inverse of `dataclasses.asdict`."""
-        return cls(**{**raw, "training": SupernetTraining(**raw["training"])})
+        images = ImageOptions(**raw.get("images", {}))
+        return cls(**{**raw, "training": SupernetTraining(**raw["training"]), "images": images})
 
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -195,6 +239,7 @@ class TrainConfig:
     """cpu, cuda, xpu (Intel), mps (Apple), or auto: an NVIDIA, AMD or Intel GPU if there is one."""
     loader_workers: int = 4
     """Processes that decode images which do not fit in memory (ImageNet); 0 decodes in the training process."""
+    images: ImageOptions = AS_THEY_ARE
 
     def __post_init__(self) -> None:
         _take_as_declared(self)
@@ -212,6 +257,11 @@ class TrainConfig:
             if getattr(self, name) not in choices:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
 
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "TrainConfig":
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**raw, "images": ImageOptions(**raw.get("images", {}))})
+
     @property
     def sizes(self) -> dict[str, int]:
         """The sizes of the network that are not as usual, by name."""
@@ -226,7 +276,10 @@ class TrainConfig:
 
 def identity(config: SearchConfig | TrainConfig, own: Mapping[str, str]) -> dict[str, Any]:
     """What a run directory is claimed with: the configuration and, by kind and name, what the user's own parts hold."""
-    return dataclasses.asdict(config) | ({"own": dict(own)} if own else {})
+    named = dataclasses.asdict(config)
+    if config.images == AS_THEY_ARE:  # as in runs from before there were any
+        del named["images"]
+    return named | ({"own": dict(own)} if own else {})
 
 
 def run_name(config: SearchConfig | TrainConfig, own: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -30,7 +30,6 @@ class Device:
     has_random_state: bool = False
 
 
-
 def cache_share(size: Path = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")) -> int:
     """Bytes that a CPU processes at a time: a quarter of the cache that its cores share, from 4 to 16 MiB.
 

@@ -13,8 +13,8 @@ import pytest
 from command_line import FLAGS, Zcpt, understood
 
 from zcpt_ray.cli import COMMANDS
-from zcpt_ray.cli.flags import COMMON, Cluster, Help, flag, parse
-from zcpt_ray.configs import SearchConfig, SupernetTraining
+from zcpt_ray.cli.flags import COMMON, Cluster, Help, flag, parse, words_of
+from zcpt_ray.configs import AS_THEY_ARE, ImageOptions, SearchConfig, SupernetTraining
 from zcpt_ray.datasets import DATASETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import PRESETS
@@ -286,3 +286,24 @@ def test_help_lists_every_name(command: str, named: str, more: str, zcpt: Zcpt, 
     for name in named.split():
         assert f"One of: {', '.join(NAMES[name])}" in words, name
     assert more in words
+
+
+@pytest.mark.parametrize("command", ["search", "rank", "baselines", "ablation", "study", "train", "data"])
+def test_how_images_are_read_can_be_said_of_every_command_that_takes_a_data_set(command: str) -> None:
+    def images(*flags: str) -> ImageOptions:
+        found = understood(shlex.join(("zcpt", command, *flags)))
+        options = found.images if command == "data" else found.config.images
+        assert isinstance(options, ImageOptions)
+        return options
+
+    assert images() == AS_THEY_ARE
+    assert [images(*flags).flip for flags in ((), ("--flip",), ("--no-flip",))] == [None, True, False]
+    typed = ("--image-size", "64", "--no-flip", "--test-share", "0.3", "--crop", "border", "--background", "#102030")
+    given = images(*typed, "--max-megapixels", "100", "--drop-unlabelled")
+    assert given == ImageOptions(64, False, 0.3, "border", "#102030", 100, True)
+    assert images(*words_of(given, AS_THEY_ARE)) == given
+
+
+def test_a_path_among_flags_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert understood("zcpt rank --file=~/archs.json").file == Path("/somewhere/archs.json")

@@ -223,7 +223,7 @@ def test_trainings_end_in_a_table(zcpt: Zcpt) -> None:
     flags = ("train", "--local", "--smoke", "--searches", "search", "--recipe", "nb201", "--out", "out")
     ended = zcpt(*flags)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[:2] == ["Train on cifar10 by recipe nb201 -> out", "2 trainings"]
+    assert ended.out.splitlines()[:2] == ["Train on the images of these searches by recipe nb201 -> out", "2 trainings"]
     (row,) = pd.read_parquet("out/trainings.parquet").to_dict("records")
     assert (row["trained"], row["trainings"], row["epochs"], row["space"]) == ("seed 0", 2, "2", "toy-chain-2")
     assert len(pd.read_parquet("out/learning-curves.parquet")) == 2 * 2

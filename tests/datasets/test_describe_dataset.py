@@ -23,6 +23,7 @@ def test_a_folder_with_splits(tmp_path: Path, images: ImageSet) -> None:
         "mean": loaded.train.mean,
         "std": loaded.train.std,
         "images_per_class": [{"class": "cat", "train": 2, "test": 1}, {"class": "dog", "train": 4, "test": 0}],
+        "notes": ("no test image of 1 class: dog",),
     }
 
 
@@ -39,7 +40,7 @@ def test_shards_with_splits(tmp_path: Path, images: ImageSet) -> None:
     for split in ("train", "validation"):
         shard(tmp_path / f"{split}-0.parquet", [encoded(image) for image in images.images[:3]], [0, 2, 2])
     found = describe_dataset(load_dataset(tmp_path))
-    assert found["split"] == "the files train*.parquet for training, the files val*.parquet for tests"
+    assert found["split"] == "the files train*.parquet for training, the files validation*.parquet for tests"
     assert [row["train"] for row in found["images_per_class"]] == [1, 0, 2]
     assert found["classes"] == ("0", "1", "2")
 

@@ -52,9 +52,13 @@ def test_images_of_any_kind_become_squares(tmp_path: Path) -> None:
 
 
 def test_large_photos_shrink_to_their_colours(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    Image.fromarray(smooth(5, 1200, 1200).transpose(1, 2, 0)).save(tmp_path / "a" / "x.jpg", quality=95)
-    image = image_folder("own", tmp_path).load("train").images[0].astype(int)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            image = Image.fromarray(smooth(5 + index, 1200, 1200).transpose(1, 2, 0))
+            image.save(tmp_path / name / f"{index}.jpg", quality=95)
+    assert find_dataset(tmp_path).load("test").images.shape == (1, 3, 224, 224)
+    image = image_folder("own", tmp_path, 32).load("train").images[0].astype(int)
     expected = np.linspace(0, 255, 33)
     expected = (expected[1:] + expected[:-1]) / 2
     assert np.abs(image[0] - expected).max() < 6
@@ -111,13 +115,13 @@ def test_a_fingerprint_tells_contents_apart(animals: Path, images: ImageSet) -> 
 
 def test_bad_folders(animals: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"no images in .*empty: expected there CLASS/\*\.jpg"):
+    with pytest.raises(UserError, match=r"no classes .* in .*empty: no images\. Found nothing; expected CLASS/\*\.jpg"):
         find_dataset(str(tmp_path / "empty")).load("train")
     (animals / "fish").mkdir()
     with pytest.raises(UserError, match=r"class folder .*fish has no images"):
         find_dataset(str(animals)).load("train")
     (animals / "fish" / "a.jpg").write_bytes(b"no fish")
-    with pytest.raises(UserError, match=r"fish/a\.jpg: not an image, or not of a known kind$"):
+    with pytest.raises(UserError, match=r"fish/a\.jpg: not an image, or not of a known kind \(JPEG, PNG, .*\)$"):
         find_dataset(str(animals)).load("train")
     whole = (animals / "cat" / "00.png").read_bytes()
     (animals / "fish" / "a.jpg").write_bytes(whole[: len(whole) // 2])
@@ -126,8 +130,13 @@ def test_bad_folders(animals: Path, tmp_path: Path) -> None:
 
 
 def test_images_of_one_colour(tmp_path: Path) -> None:
-    write_image(tmp_path / "a" / "x.png", np.full((3, 8, 8), 51, np.uint8))
+    """Only their red tells them apart."""
+    for index in range(5):
+        image = np.full((3, 8, 8), 51, np.uint8)
+        image[0] += 20 * index
+        write_image(tmp_path / "ab"[index % 2] / f"{index}.png", image)
     data = image_folder("own", tmp_path).load("train")
-    assert data.mean == pytest.approx((0.2, 0.2, 0.2))
-    assert data.std == (1 / 255,) * 3
+    assert data.mean[1:] == pytest.approx((0.2, 0.2))
+    assert data.std[1:] == (1 / 255,) * 2
+    assert data.notes == ("4 of 4 training images are of one colour",)
     assert draw_minibatch(data, 1, 0).images.isfinite().all()

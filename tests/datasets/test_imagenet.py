@@ -9,7 +9,7 @@ import torch
 from image_files import smooth, write_image
 
 from zcpt_ray.datasets import DATASETS, halves
-from zcpt_ray.datasets.images import random_box
+from zcpt_ray.datasets.decoding import random_box
 from zcpt_ray.datasets.minibatches import draw_minibatch, epoch_of_minibatches
 from zcpt_ray.errors import UserError
 
@@ -93,6 +93,7 @@ def test_what_imagenet_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"no imagenet data: expected imagenet/train/CLASS/.* under .*; set ZCPT_DATA"):
         DATASETS["imagenet"].load("train")
-    write_image(tmp_path / "imagenet/train/n1/a.JPEG", smooth(0))
+    for name in ("n1", "n2"):
+        write_image(tmp_path / f"imagenet/train/{name}/a.JPEG", smooth(0))
     with pytest.raises(UserError, match=r"no test images in .*imagenet"):
         DATASETS["imagenet"].load("test")

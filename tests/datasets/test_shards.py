@@ -52,6 +52,10 @@ def test_a_folder_of_shards(in_memory: bool, tmp_path: Path) -> None:
     name_classes(tmp_path / "data" / "part-0.parquet", ["cat", "dog", "bird", "cow"])
     assert (dataset.load("test").num_classes, dataset.load("test").classes) == (4, ("cat", "dog", "bird", "cow"))
     shard(tmp_path / "data" / "test.parquet", rows, [0, 1, 2, 1, 3])
+    with pytest.raises(UserError, match=r"part-0\.parquet does not say by its name or folder of which split it is"):
+        dataset.load("train")
+    for part in range(2):
+        (tmp_path / "data" / f"part-{part}.parquet").unlink()
     with pytest.raises(UserError, match=r"no train\*\.parquet below"):
         dataset.load("train")
     shard(tmp_path / "data" / "train.parquet", rows, [0, 1, 2, 1, 0])

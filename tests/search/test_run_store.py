@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zcpt_ray.configs import SearchConfig, SupernetTraining, run_name
+from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, run_name
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.records import Decision, Proposal, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
@@ -99,7 +99,7 @@ def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("[]")
     with pytest.raises(UserError, match="is not the configuration of a run"):
         RunStore(Search.of(CONFIG), tmp_path / "run")
-    content = dataclasses.asdict(CONFIG) | {"colour": "red"}
+    content = Search.of(CONFIG).identity | {"colour": "red"}
     (tmp_path / "run" / "config.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"another configuration \(colour 'red'\)"):
         RunStore(Search.of(CONFIG), tmp_path / "run")
@@ -185,7 +185,7 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "max_params": 7.0,
         "max_flops": 7.0,
     }
-    changes |= {"training": SupernetTraining(epochs=7)}
+    changes |= {"training": SupernetTraining(epochs=7), "images": ImageOptions(image_size=64)}
     assert set(changes) == {field.name for field in dataclasses.fields(SearchConfig)}
     names = {run_name(dataclasses.replace(SearchConfig(), **{key: value})) for key, value in changes.items()}
     assert len(names | {run_name(SearchConfig())}) == len(changes) + 1

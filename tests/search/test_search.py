@@ -77,7 +77,7 @@ def test_a_worker_needs_no_data_set(data: SearchData, tmp_path: Path) -> None:
     search = pickle.loads(pickle.dumps(search))
     assert propose(search, data, 0).decisions == propose(Search.of(CONFIG), data, 0).decisions
     assert validate(search, data.images, ["nor_conv_3x3>skip_connect"], range(1))[0].measures
-    with pytest.raises(UserError, match=r"no images in .*photos"):
+    with pytest.raises(UserError, match="cannot read the train images of photos"):
         load_data(search)
     with pytest.raises(UserError, match=r"unknown dataset '.*photos'; choose from digits, "):
         Search.of(search.config)
@@ -177,7 +177,7 @@ def test_numbers_out_of_range(changes: dict[str, object], message: str) -> None:
 
 
 def test_a_batch_must_fit_the_data() -> None:
-    with pytest.raises(UserError, match="batch_size 5000 is more than the 719 images of digits's search half"):
+    with pytest.raises(UserError, match="batch_size 5000 is more than the 719 images that the search sees"):
         load_data(Search.of(dataclasses.replace(CONFIG, batch_size=5000)))
 
 

@@ -8,7 +8,8 @@ import tyro
 from rich.console import Console
 
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
-from zcpt_ray.cli.flags import Help, OwnCode, parse
+from zcpt_ray.cli.flags import Help, OwnCode, parse, words_of
+from zcpt_ray.configs import AS_THEY_ARE, ImageOptions
 from zcpt_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ class DataFlags:
 
     place: Annotated[str, tyro.conf.Positional] = ""
     """The name of a data set, such as digits or cifar10, or a folder of images with a subfolder for each class."""
-    image_size: int | None = None
-    """Pixels a side to which images are resized; by default those of a folder have 32, and others stay as they are."""
+    images: ImageOptions = AS_THEY_ARE
     own: OwnCode = field(default_factory=OwnCode)
 
 
@@ -50,10 +50,11 @@ def run(flags: DataFlags, console: Console) -> None:
         raise UserError("name a data set, such as digits, or a folder of images")
     from zcpt_ray.datasets import load_dataset  # takes seconds, which --help does without
 
-    loaded = load_dataset(flags.place, flags.image_size)
+    loaded = load_dataset(flags.place, **vars(flags.images))
     print_dataset(loaded, console)
     batch_size = ("--batch-size", min(64, len(loaded.train) // 2))  # a search draws from half of the training images
-    print_next(console, ("search", "--dataset", flags.place, *batch_size, *flags.own.words))
+    images = words_of(flags.images, AS_THEY_ARE)
+    print_next(console, ("search", "--dataset", flags.place, *images, *batch_size, *flags.own.words))
 
 
 def print_dataset(loaded: "LoadedDataset", console: Console) -> None:
@@ -79,6 +80,8 @@ def print_dataset(loaded: "LoadedDataset", console: Console) -> None:
             f"{some} {train:,} train and {test:,} test images.", soft_wrap=True, highlight=False, markup=False
         )
     console.print(f"Split: {found['split']}.", soft_wrap=True, highlight=False, markup=False)
+    for note in found["notes"]:
+        console.print(f"Note: {note}.", soft_wrap=True, highlight=False, markup=False)
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (found["mean"], found["std"]))
     console.print(
         f"Colours have mean {mean} and deviation {std}, on a scale of 0 to 1.",

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -98,12 +99,14 @@ def parse(defaults: F, help_texts: Help, argv: Sequence[str] | None = None) -> F
     given = list(sys.argv[1:] if argv is None else argv)
     _refuse_unused(given, help_texts.unused)
     leaves = [leaf for leaf in _leaves(defaults) if leaf.name not in help_texts.unused]
+    given = _with_values(given, leaves)
     helps = {"-h", "--help"} & set(given)
     choices = {**_choices({leaf.name for leaf in leaves}), **help_texts.choices()} if helps else {}
     common = [leaf for name in COMMON for leaf in leaves if leaf.name == name]
     training = [leaf for leaf in leaves if "training" in leaf.path[:-1]]
-    other = [leaf for leaf in leaves if leaf not in (*common, *training)]
-    titled = {"common": common, "more": other, "supernet_training": training}
+    images = [leaf for leaf in leaves if "images" in leaf.path[:-1]]
+    other = [leaf for leaf in leaves if leaf not in (*common, *training, *images)]
+    titled = {"common": common, "more": other, "images": images, "supernet_training": training}
     groups = {title: _group(title, members, choices) for title, members in titled.items() if members}
     fields = [(title, group, field(default_factory=group)) for title, group in groups.items()]
     flags: Any = dataclasses.make_dataclass("Flags", fields)
@@ -116,6 +119,7 @@ def parse(defaults: F, help_texts: Help, argv: Sequence[str] | None = None) -> F
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     values = {name: value for title in groups for name, value in vars(getattr(parsed, title)).items()}
+    values = {name: value.expanduser() if isinstance(value, Path) else value for name, value in values.items()}
     for place in values.get("plugin", ()):
         from zcpt_ray.plugins import load_plugin  # loads what the file asks for, often torch
 
@@ -133,6 +137,25 @@ def given_flags(argv: Sequence[str] | None = None) -> set[str]:
 def flag(name: str) -> str:
     """`num_proposals` as it is typed."""
     return "--" + name.replace("_", "-")
+
+
+def words_of(options: object, default: object) -> list[str]:
+    """The flags that make the dataclass `default` be `options`, as a command that comes next takes them."""
+    words = []
+    for name, value in vars(options).items():
+        if value != getattr(default, name):
+            words += [flag(name if value else "no_" + name)] if isinstance(value, bool) else [flag(name), str(value)]
+    return words
+
+
+def _with_values(given: Sequence[str], leaves: Sequence[_Leaf]) -> list[str]:
+    """Arguments where flags that may be yes, no or left out, `--flip` or `--no-flip`, have the value that is meant."""
+    values = {}
+    for leaf in leaves:
+        if set(get_args(leaf.kind)) == {bool, NoneType}:
+            values[flag(leaf.name)] = [flag(leaf.name), "True"]
+            values[flag("no_" + leaf.name)] = [flag(leaf.name), "False"]
+    return [word for text in given for word in values.get(text, [text])]
 
 
 def _refuse_unused(given: Sequence[str], unused: Mapping[str, str]) -> None:
@@ -177,6 +200,8 @@ def _group(title: str, leaves: Sequence[_Leaf], choices: Mapping[str, Iterable[s
 def _metavar(kind: Any) -> str | None:
     """How an optional value is shown: as what it is, if it is given."""
     inner = [part for part in get_args(kind) if part is not NoneType]
+    if inner == [bool]:
+        return ""
     return inner[0].__name__.upper() if len(inner) < len(get_args(kind)) else None
 
 

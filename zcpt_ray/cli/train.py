@@ -1,15 +1,15 @@
 """`zcpt train`: found architectures, each with every training seed, as trials of Ray Tune; one table over all seeds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from rich.console import Console
 
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
-from zcpt_ray.cli.flags import Help, OwnCode, parse
+from zcpt_ray.cli.flags import Help, OwnCode, given_flags, parse
 from zcpt_ray.cli.grid_flags import GridFlags, end_with_failures
-from zcpt_ray.configs import TrainConfig
+from zcpt_ray.configs import ImageOptions, TrainConfig
 
 TRAIN_HELP = Help(
     "train",
@@ -33,7 +33,9 @@ class TrainFlags:
 
     config: TrainConfig
     searches: tuple[str, ...] = ()
-    """Folders or URIs of finished searches, or of folders that hold some; their spaces are taken from there."""
+    """Folders or URIs of finished searches, or of folders that hold some; their spaces are taken from there, and their
+    images unless others are given.
+    """
     genotypes: Path | None = None
     """A JSON object of architectures by name, as text or, on DARTS, as lists `normal` and `reduce`."""
     match: str = ""
@@ -57,20 +59,21 @@ class TrainFlags:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse flags, run the grid; its tables, figures and failures."""
     with one_line_errors():
-        run(parse(TrainFlags(TrainConfig(arch="")), TRAIN_HELP, argv), open_console())
+        run(parse(TrainFlags(TrainConfig(arch="")), TRAIN_HELP, argv), open_console(), given_flags(argv))
 
 
-def run(flags: TrainFlags, console: Console) -> None:
-    """Run the grid; its tables, figures and failures.
+def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> None:
+    """Run the grid; its tables, figures and failures. `given` are the flags that were typed.
 
     Raises:
         UserError: an unknown name, nothing to train, or a folder that cannot be written or not be seen by all nodes.
         SystemExit: some trainings failed.
     """
     config, seeds = flags.config, flags.seeds
-    console.print(
-        f"Train on {config.dataset} by recipe {config.recipe} -> {flags.out}", soft_wrap=True, highlight=False
-    )
+    data_flags = {"dataset", *(field.name for field in fields(ImageOptions)), "no_flip"}
+    from_searches = bool(flags.searches) and not data_flags & given
+    where = "the images of these searches" if from_searches else config.dataset
+    console.print(f"Train on {where} by recipe {config.recipe} -> {flags.out}", soft_wrap=True, highlight=False)
     from zcpt_ray.cli.running import run_trainings
     from zcpt_ray.experiments.grids import Trial, require_storage
     from zcpt_ray.experiments.ranking import random_archs
@@ -78,6 +81,7 @@ def run(flags: TrainFlags, console: Console) -> None:
         finished_trainings,
         found_by,
         given_archs,
+        on_data_of,
         smoke_training,
         trainings,
         write_grid,
@@ -89,6 +93,8 @@ def run(flags: TrainFlags, console: Console) -> None:
 
     out, space = any_path(flags.out), find_space(config.space)
     searches = found_by([any_path(place) for place in flags.searches]) if flags.searches else {}
+    if from_searches:
+        config = on_data_of(config, searches)
     archs = given_archs(space, config.arch, flags.genotypes, flags.match)
     if flags.smoke:
         config, seeds = smoke_training(config), seeds[:2]

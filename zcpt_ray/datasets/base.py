@@ -9,7 +9,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from zcpt_ray.datasets.images import EncodedImages, resize_images, whole_size
+from zcpt_ray.configs import AS_THEY_ARE, ImageOptions
+from zcpt_ray.datasets.checks import notes_on
+from zcpt_ray.datasets.images import EncodedImages, evenly_spread, resize_images, whole_size
 from zcpt_ray.datasets.minibatches import ImageSet, LazyImages
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import generator
@@ -23,13 +25,16 @@ class RawImages(NamedTuple):
     """What a reader finds: images, uint8 [n, C, H, W] or lazy, and their labels, int64 [n].
 
     `classes` are the names of the classes, where it knows them. `origin` says in words which images these are, such as
-    "the folder train/".
+    "the folder train/", and with training images `tests` which are for tests; `notes` is what else a user should know,
+    such as files that were left out.
     """
 
     images: np.ndarray | LazyImages
     labels: np.ndarray
     classes: tuple[str, ...] = ()
     origin: str = ""
+    notes: tuple[str, ...] = ()
+    tests: str = ""
 
 
 @runtime_checkable
@@ -43,6 +48,14 @@ class SizedReader(Protocol):
         """The same for images of `size` x `size` pixels."""
 
 
+@runtime_checkable
+class FolderLike(SizedReader, Protocol):
+    """A reader of a user's own files, which `ImageOptions` are for."""
+
+    def with_options(self, options: ImageOptions) -> "FolderLike":
+        """The same with other options, but the size stays."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A named data set, and how to read it.
@@ -51,7 +64,7 @@ class Dataset:
     - `mean` and `std`, per channel on a scale of 0 to 1: without them, those of the training images.
     - `flip`: mirroring keeps the label.
     - `read(folder, split)` gives the raw "train" or "test" images; `folder` is the data directory.
-    - `padding`: black pixels around an image that random crops may show.
+    - `padding`: black pixels around an image that random crops may show; None for an eighth of its side.
     - `image_size`: images are resized to so many pixels a side once they are read; without it they stay as they are.
     """
 
@@ -61,7 +74,7 @@ class Dataset:
     std: tuple[float, ...] | None
     flip: bool
     read: Callable[[Path, str], RawImages]
-    padding: int = 4
+    padding: int | None = 4
     image_size: int | None = None
 
     def resized(self, size: int) -> "Dataset":
@@ -73,10 +86,27 @@ class Dataset:
             UserError: the size is not whole, or too small.
         """
         size = whole_size(size)
-        padding = size // 8 if self.padding else 0
+        padding = self.padding and size // 8
         if isinstance(self.read, SizedReader):
             return replace(self, read=self.read.at_size(size), padding=padding)
         return replace(self, image_size=size, padding=padding)
+
+    def with_options(self, options: ImageOptions) -> "Dataset":
+        """The same data set, read as `options` say.
+
+        Raises:
+            UserError: the size is too small, or something is asked that only folders of images can do.
+        """
+        found = self if options.image_size is None else self.resized(options.image_size)
+        if options.flip is not None:
+            found = replace(found, flip=options.flip)
+        rest = replace(options, image_size=None, flip=None)
+        if rest == AS_THEY_ARE:
+            return found
+        if not isinstance(found.read, FolderLike):
+            asked = [name for name, value in vars(rest).items() if value != getattr(AS_THEY_ARE, name)]
+            raise UserError(f"{', '.join(asked)}: only for folders of images, which {self.name} is not")
+        return replace(found, read=found.read.with_options(rest))
 
     def load(self, split: str) -> ImageSet:
         """Read the "train" or "test" images.
@@ -100,7 +130,13 @@ class Dataset:
             fingerprint = _contents_digest(raw)
         else:  # the name says it all, but for the size
             fingerprint = "" if raw.images is read.images else f"-{self.image_size}px"
-        about = (self.flip, self.padding, raw.classes, fingerprint, raw.origin)
+        padding = _side(raw.images) // 8 if self.padding is None else self.padding
+        names = raw.classes or tuple(str(number) for number in range(num_classes))
+        try:
+            notes = (*raw.notes, *notes_on(raw.images, names, raw.labels, split))
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from error
+        about = (self.flip, padding, raw.classes, fingerprint, raw.origin, notes, raw.tests)
         return ImageSet(raw.images, raw.labels, num_classes, mean, std, *about)
 
     def _read(self, split: str) -> RawImages:
@@ -123,7 +159,7 @@ class Dataset:
         )
 
     def _check(self, raw: RawImages, split: str, num_classes: int) -> None:
-        images, labels, classes, _ = raw
+        images, labels, classes, *_ = raw
         if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim != 4):
             raise UserError(
                 f"{self.name} {split}: images are {images.dtype} {list(images.shape)}; they must be uint8 [n, C, H, W]"
@@ -167,10 +203,7 @@ def channel_statistics(images: np.ndarray | LazyImages) -> tuple[tuple[float, ..
     Of lazy images, some that are evenly chosen stand for all. The deviation is at least 1/255, so that images of one
     colour can be normalised.
     """
-    if not isinstance(images, np.ndarray):
-        images = images[np.unique(np.linspace(0, len(images) - 1, STATISTICS_SAMPLE).astype(np.int64))].decode(
-            None, flip=False
-        )
+    images = sample_of(images)
     levels = np.arange(256) / 255
     mean, std = [], []
     for channel in images.swapaxes(0, 1):
@@ -179,6 +212,22 @@ def channel_statistics(images: np.ndarray | LazyImages) -> tuple[tuple[float, ..
         mean.append(float(share @ levels))
         std.append(max(float(share @ (levels - mean[-1]) ** 2) ** 0.5, 1 / 255))
     return tuple(mean), tuple(std)
+
+
+def _side(images: np.ndarray | LazyImages) -> int:
+    """Pixels of an image's side."""
+    if isinstance(images, EncodedImages):
+        return images.decoder.size
+    first = images[np.arange(1)]
+    pixels: tuple[int, ...] = (first if isinstance(first, np.ndarray) else first.decode(None, flip=False)).shape
+    return pixels[2]
+
+
+def sample_of(images: np.ndarray | LazyImages) -> np.ndarray:
+    """All images, or some lazy ones that are evenly chosen and stand for all."""
+    if isinstance(images, np.ndarray):
+        return images
+    return images[evenly_spread(len(images), STATISTICS_SAMPLE)].decode(None, flip=False)
 
 
 def _contents_digest(raw: RawImages) -> str:

@@ -11,6 +11,9 @@ from zcpt_ray.datasets.pickles import read_batch
 from zcpt_ray.datasets.shards import read_same_size
 from zcpt_ray.errors import UserError
 
+CIFAR10_BATCHES = 5
+"""Files with training images in its archive."""
+
 
 def _read(name: str, archive: str, labels: str, folder: Path, split: str) -> RawImages:
     """Read parquet shards below `name/`, or the original archive beside or in that folder."""
@@ -43,7 +46,10 @@ def _read_archive(path: Path, split: str, labels: str) -> RawImages:
     if not images:
         raise UserError(f"cannot read {path}: no file called {' or '.join(wanted)} in it")
     origin = f"the {'test' if split == 'test' else 'training'} batches of {path.name}"
-    return RawImages(np.concatenate(images), np.concatenate(targets), origin=origin)
+    notes: tuple[str, ...] = ()
+    if "data_batch_" in wanted and labels == "labels" and len(images) != CIFAR10_BATCHES:
+        notes = (f"{path.name} holds {len(images)} of {CIFAR10_BATCHES} training batches",)
+    return RawImages(np.concatenate(images), np.concatenate(targets), origin=origin, notes=notes)
 
 
 CIFAR10 = Dataset(

@@ -19,6 +19,7 @@ class DatasetDescription(TypedDict):
     - `image_size`: pixels a side.
     - `mean` and `std`: of each colour, on a scale of 0 to 1, as images are normalised by them.
     - `images_per_class`: a row for each class, for a table.
+    - `notes`: what else was noticed, such as files that were left out.
     """
 
     name: str
@@ -29,6 +30,30 @@ class DatasetDescription(TypedDict):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     images_per_class: list[ClassCounts]
+    notes: tuple[str, ...]
+
+
+def understood(name: str, search_half: ImageSet, held_out: ImageSet) -> str:
+    """What a search has understood of its data set, in one line."""
+    _, height, width = search_half.image_shape
+    total = len(search_half) + len(held_out)
+    parts = [
+        f"{name}: {total:,} training images of {height}x{width}{_in_brackets(search_half.origin)}",
+        f"{search_half.num_classes} classes{_in_brackets(shortened(search_half.classes))}",
+        f"the search sees {len(search_half):,} of them",
+    ]
+    if search_half.tests:
+        parts.append(f"tests: {search_half.tests}")
+    return "; ".join([*parts, *search_half.notes])
+
+
+def shortened(names: tuple[str, ...], most: int = 5) -> str:
+    """Names with commas, the first ones and the last one of many."""
+    return ", ".join(names if len(names) <= most else (*names[: most - 1], "...", names[-1]))
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def describe_dataset(loaded: LoadedDataset) -> DatasetDescription:
@@ -46,6 +71,7 @@ def describe_dataset(loaded: LoadedDataset) -> DatasetDescription:
             {"class": name, "train": of_train, "test": of_test}
             for name, of_train, of_test in zip(loaded.classes, train, test, strict=True)
         ],
+        "notes": tuple(dict.fromkeys((*loaded.train.notes, *loaded.test.notes))),
     }
 
 

@@ -6,43 +6,55 @@ from pathlib import Path
 
 import numpy as np
 
+from zcpt_ray.configs import AS_THEY_ARE, ImageOptions
 from zcpt_ray.datasets.base import Dataset, RawImages
-from zcpt_ray.datasets.images import EncodedImage, EncodedImages, every_fifth, in_threads, read_fitted, whole_size
+from zcpt_ray.datasets.decoding import Decoder, EncodedImage
+from zcpt_ray.datasets.images import (
+    SIZES_SAMPLE,
+    EncodedImages,
+    chosen_of_split,
+    evenly_spread,
+    in_threads,
+    read_squares,
+    usual_size,
+    whole_size,
+)
+from zcpt_ray.datasets.layouts import Layout, find_layout, images_below
 from zcpt_ray.datasets.shards import read_shards
 from zcpt_ray.errors import UserError
-
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 
 
 def image_folder(
     name: str,
     folder: str | Path,
-    size: int = 32,
+    size: int | None = None,
     flip: bool = False,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     in_memory: bool = True,
+    options: ImageOptions = AS_THEY_ARE,
 ) -> Dataset:
     """Make a data set of the images below `folder`; a row in `DATASETS` makes it known by `name`.
 
-    They lie in `folder/CLASS/`, or in `folder/train/CLASS/` and `folder/val/CLASS/` (or validation, test), or in
-    parquet shards anywhere below, which `read_shards` describes. Where nothing is split, every fifth image is a test
-    image. Images are read when the data set is loaded, not here.
+    They lie in `folder/CLASS/`, or in `folder/train/CLASS/` and `folder/val/CLASS/` (or validation, test, ..., in any
+    case), or in parquet shards anywhere below, which `read_shards` describes. Where nothing is split, every fifth image
+    is a test image. Images are read when the data set is loaded, not here.
 
     - `folder` may begin with `~`.
-    - `size`: the square in the middle of each image is resized to so many pixels a side when it is read. Random crops
-      are padded by an eighth of that.
+    - `size`: images are resized to so many pixels a side when they are read; without it to what most of them have, from
+      32 to 224. Random crops are padded by an eighth of that.
     - `flip`: mirroring keeps the label.
     - `mean` and `std`, on a scale of 0 to 1, are computed if they are not given.
     - `in_memory`: without it an image is decoded only when a minibatch has it, as a random resized crop. It is read
       from the same path on each machine.
+    - `options`: more on how images are read. What it gives counts more than `size` and `flip`.
 
     Raises:
         UserError: the size is not whole, or too small, or no folder can be called so.
     """
-    size = whole_size(size)
-    reader = FolderReader(folder_path(folder), size, in_memory)
-    return Dataset(name, None, mean, std, flip, reader, padding=size // 8)
+    size = None if size is None else whole_size(size)
+    reader = FolderReader(folder_path(folder), in_memory, ImageOptions(image_size=size))
+    return Dataset(name, None, mean, std, flip, reader, padding=None).with_options(options)
 
 
 def folder_path(folder: str | Path) -> Path:
@@ -61,53 +73,57 @@ def folder_path(folder: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class FolderReader:
-    """Reads the images below `folder` as `image_folder` describes, as `size` x `size` pixels."""
+    """Reads the images below `folder` as `image_folder` describes."""
 
     folder: Path
-    size: int
     in_memory: bool
+    options: ImageOptions
 
     def __call__(self, data: Path, split: str) -> RawImages:
         """Read the images of a split; the data directory is not needed."""
-        return read_images(self.folder, split, self.size, self.in_memory)
+        return read_images(self.folder, split, self.options, self.in_memory)
 
     def at_size(self, size: int) -> "FolderReader":
         """The same for images of `size` x `size` pixels."""
-        return replace(self, size=size)
+        return replace(self, options=replace(self.options, image_size=size))
+
+    def with_options(self, options: ImageOptions) -> "FolderReader":
+        """The same with other options, but the size stays."""
+        return replace(self, options=replace(options, image_size=self.options.image_size))
 
 
-def read_images(folder: Path, split: str, size: int, in_memory: bool) -> RawImages:
+def read_images(folder: Path, split: str, options: ImageOptions, in_memory: bool) -> RawImages:
     """Read the images of a split of a folder, which may look as `image_folder` describes.
 
     Raises:
-        UserError: nothing is there, a class is empty, or a file is no image.
+        UserError: nothing is there, its classes or splits cannot be told, or a file is no image.
     """
-    is_split = bool(class_names(folder / "train"))
-    if not is_split and next(folder.rglob("*.parquet"), None):
-        return read_shards(folder, split, size, in_memory)
-    training = folder / "train" if is_split else folder
-    classes = class_names(training)
-    if not classes:
-        raise UserError(
-            f"no images in {folder}: expected there CLASS/*.jpg (or .png, ...), train/CLASS/*.jpg and val/CLASS/*.jpg,"
-            " or *.parquet"
-        )
-    place = training if split == "train" or not is_split else _test_folder(folder)
-    foreign = sorted(set(class_names(place)) - set(classes))
-    if foreign:
-        raise UserError(f"{place} has classes that {training} has not: {', '.join(foreign[:5])}")
-    files = [_image_files(place, name) for name in classes]
-    for name, found in zip(classes, files, strict=True):
-        if not found and place == training:
-            raise UserError(f"class folder {place / name} has no images ({', '.join(sorted(IMAGE_ENDINGS))})")
+    if next(folder.rglob("*.parquet"), None) and not any(images_below(folder)):
+        return read_shards(folder, split, options, in_memory)
+    layout = find_layout(folder)
+    decoder = _decoder(layout, options)
+    place, files = layout.place(split), layout.files(split)
     rows = np.array([os.fsencode(path) for found in files for path in found], "S")
-    labels = np.repeat(np.arange(len(classes)), [len(found) for found in files])
-    chosen, origin = every_fifth(split, len(rows))
-    if is_split:
-        chosen, origin = np.arange(len(rows)), f"the folder {place.name}/"
+    labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
+    if layout.is_split:
+        chosen, origin = np.arange(len(rows)), f"the folder {place.relative_to(folder)}/"
+        tests = f"the folder {layout.testing.relative_to(folder)}/" if layout.testing else "none"
+    else:
+        chosen, origin = chosen_of_split(split, len(rows), options.test_share)
+        tests = chosen_of_split("test", len(rows), options.test_share)[1]
     source = FolderSource(place)
-    images = read_fitted(source, rows[chosen], size) if in_memory else EncodedImages(source, rows[chosen], size)
-    return RawImages(images, labels[chosen], classes, origin)
+    rows, labels = rows[chosen], labels[chosen]
+    images = read_squares(source, rows, decoder) if in_memory else EncodedImages(source, rows, decoder)
+    return RawImages(images, labels, layout.classes, origin, layout.notes, tests)
+
+
+def _decoder(layout: Layout, options: ImageOptions) -> Decoder:
+    size = options.image_size
+    if size is None:
+        paths = [path for found in layout.files("train") for path in found]
+        sample = [os.fsencode(paths[index]) for index in evenly_spread(len(paths), SIZES_SAMPLE)]
+        size = usual_size(FolderSource(layout.training).read(np.array(sample, "S")))
+    return Decoder.of(options, size)
 
 
 @dataclass(frozen=True)
@@ -129,31 +145,3 @@ class FolderSource:
             return EncodedImage(str(path), path.read_bytes())
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
-
-
-def class_names(folder: Path) -> tuple[str, ...]:
-    """The subfolders, in order, without hidden ones; none where there is no such folder."""
-    if not folder.is_dir():
-        return ()
-    return tuple(
-        sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    )
-
-
-def _test_folder(folder: Path) -> Path:
-    names = ("val", "validation", "test")
-    found = [folder / name for name in names if class_names(folder / name)]
-    if not found:
-        raise UserError(
-            f"no test images in {folder}: expected CLASS/*.jpg (or .png, ...) in {', '.join(names[:-1])} or {names[-1]}"
-            " there"
-        )
-    return found[0]
-
-
-def _image_files(folder: Path, name: str) -> list[str]:
-    """Paths of the images of a class, at any depth, from `folder` on."""
-    paths = (
-        Path(place, file) for place, _, files in os.walk(folder / name) for file in files if not file.startswith(".")
-    )
-    return sorted(str(path.relative_to(folder)) for path in paths if path.suffix.lower() in IMAGE_ENDINGS)

@@ -1,19 +1,25 @@
-"""Encoded images (JPEG, PNG, ...): decoding, resizing and random crops, on as many threads as torch may use."""
+"""Encoded images that are decoded when asked for, resizing, and splitting, on as many threads as torch may use."""
 
-import io
-import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from zcpt_ray.datasets.decoding import Decoder, EncodedImage, shorter_side
 from zcpt_ray.errors import UserError
+
+USUAL_SIZES = (32, 64, 96, 128, 160, 192, 224)
+"""Pixels a side that networks are made for."""
+
+SIZES_SAMPLE = 200
+"""How many images stand for all of them, where their size decides."""
 
 ENCODED_AT_ONCE = 1024
 """How many images may be in memory as encoded bytes at the same time."""
@@ -25,13 +31,6 @@ MOST_CLASSES = 100_000
 """A label beyond that is no number of a class, but an identity of some other kind."""
 
 
-class EncodedImage(NamedTuple):
-    """The bytes of an image, and where they come from."""
-
-    place: str
-    content: bytes
-
-
 class ImageSource(Protocol):
     """Where encoded images lie. What a row is, only the source knows."""
 
@@ -41,14 +40,14 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """Images that are read and decoded when asked for, as `size` x `size` pixels.
+    """Images that are read and decoded when asked for, as squares.
 
     Indexing chooses `rows` and reads nothing.
     """
 
     source: ImageSource
     rows: np.ndarray
-    size: int
+    decoder: Decoder
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,7 +57,7 @@ class EncodedImages:
 
     def at_size(self, size: int) -> "EncodedImages":
         """The same as `size` x `size` pixels."""
-        return self if size == self.size else replace(self, size=size)
+        return replace(self, decoder=replace(self.decoder, size=size))
 
     def decode(self, random: np.random.Generator | None, flip: bool) -> np.ndarray:
         """All of them, uint8 [n, 3, size, size]: random resized crops, or the centre without `random`.
@@ -68,32 +67,15 @@ class EncodedImages:
         """
         encoded = self.source.read(self.rows)
         if random is None:
-            return np.stack(in_threads(partial(_centre, self.size), encoded))
+            return np.stack(in_threads(self.decoder.test_square, encoded))
         seeds = random.integers(2**63, size=len(encoded))  # one for each image: threads finish in any order
-        return np.stack(in_threads(partial(_augmented, self.size, flip), encoded, seeds.tolist()))
+        return np.stack(in_threads(partial(self.decoder.random_square, flip), encoded, seeds.tolist()))
 
 
 def in_threads(function: Callable[..., Any], *items: Iterable[Any]) -> list[Any]:
     """Call a function for each item, on several cores; results keep the order."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(function, *items))
-
-
-def decode(place: str, content: bytes, at_least: int | None = None) -> Image.Image:
-    """An RGB image. A JPEG much larger than `at_least` may come out smaller than it is, which is faster.
-
-    Raises:
-        UserError: it is no image, or a damaged one; `place` says where it comes from.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if at_least:
-                image.draft(None, (at_least, at_least))
-            return image.convert("RGB")
-    except UnidentifiedImageError as error:
-        raise UserError(f"{place}: not an image, or not of a known kind") from error
-    except Exception as error:  # a damaged image can fail in any way
-        raise UserError(f"{place}: not an image: {error}") from error
 
 
 def whole_size(size: object) -> int:
@@ -111,91 +93,74 @@ def whole_size(size: object) -> int:
     return found
 
 
-def to_array(image: Image.Image) -> np.ndarray:
-    """uint8 [3, H, W]."""
-    return np.asarray(image).transpose(2, 0, 1)
+def usual_size(sample: Sequence[EncodedImage]) -> int:
+    """The largest of `USUAL_SIZES` that half of the images have without being enlarged."""
+    median = np.median(in_threads(shorter_side, *zip(*sample, strict=True)))
+    return max([size for size in USUAL_SIZES if size <= median], default=USUAL_SIZES[0])
 
 
-def fitted(size: int, place: str, content: bytes) -> np.ndarray:
-    """The largest square in the middle of an encoded image, resized: uint8 [3, size, size]."""
-    return to_array(_middle(size, decode(place, content, at_least=2 * size)))
+def evenly_spread(count: int, most: int) -> np.ndarray:
+    """At most `most` of `count` places, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
 
 
 def resize_images(images: np.ndarray, size: int) -> np.ndarray:
     """The largest square in the middle of each of uint8 [n, C, H, W], resized: uint8 [n, C, size, size]."""
     if images.shape[2:] == (size, size):
         return images
-    resized = np.empty((*images.shape[:2], size, size), np.uint8)
+    resized, decoder = np.empty((*images.shape[:2], size, size), np.uint8), Decoder(size)
 
     def resize(row: int) -> None:
         for channel, pixels in enumerate(images[row]):
-            resized[row, channel] = np.asarray(_middle(size, Image.fromarray(pixels)))
+            resized[row, channel] = np.asarray(decoder.fitted(Image.fromarray(pixels)))
 
     in_threads(resize, range(len(images)))
     return resized
 
 
-def read_fitted(source: ImageSource, rows: np.ndarray, size: int) -> np.ndarray:
+def read_squares(source: ImageSource, rows: np.ndarray, decoder: Decoder) -> np.ndarray:
     """All images of `rows`, uint8 [n, 3, size, size]."""
-    images = np.empty((len(rows), 3, size, size), np.uint8)
+    images = np.empty((len(rows), 3, decoder.size, decoder.size), np.uint8)
     for start in range(0, len(rows), ENCODED_AT_ONCE):
         part = slice(start, start + ENCODED_AT_ONCE)
         encoded = source.read(rows[part])
-        images[part] = in_threads(partial(fitted, size), *zip(*encoded, strict=True))
+        images[part] = in_threads(decoder.square, *zip(*encoded, strict=True))
     return images
 
 
-def _middle(size: int, image: Image.Image) -> Image.Image:
-    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+def chosen_of_split(split: str, count: int, test_share: float = 0.2) -> tuple[np.ndarray, str]:
+    """The places of a split among `count` images that come unsplit, and in words which images these are.
 
+    Test images are evenly spread: with a share of 0.2 every fifth image is one.
 
-def random_box(width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
-    """Draw a part of an image at random (Szegedy et al. 2015): left, upper, right and lower.
-
-    It has 8 to 100% of the area and sides of 3:4 to 4:3. If none of ten draws fits into the image, it is the largest
-    part in the middle that has such sides.
+    Raises:
+        UserError: there are too few images for the share.
     """
-    for _ in range(10):
-        area, ratio = (
-            width * height * random.uniform(0.08, 1),
-            math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3))),
-        )
-        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < across <= width and 0 < down <= height:
-            left, upper = int(random.integers(width - across + 1)), int(random.integers(height - down + 1))
-            return left, upper, left + across, upper + down
-    across, down = min(width, max(1, round(height * 4 / 3))), min(height, max(1, round(width * 4 / 3)))
-    left, upper = (width - across) // 2, (height - down) // 2
-    return left, upper, left + across, upper + down
-
-
-def _augmented(size: int, flip: bool, encoded: EncodedImage, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    image = decode(*encoded)
-    pixels = to_array(image.resize((size, size), Image.Resampling.BILINEAR, random_box(*image.size, random)))
-    return pixels[:, :, ::-1] if flip and random.random() < 0.5 else pixels
-
-
-def _centre(size: int, encoded: EncodedImage) -> np.ndarray:
-    """7/8 of the shorter side, as usual for tests: 224 of 256 pixels."""
-    image = decode(*encoded)
-    return to_array(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR, bleed=1 / 16))
-
-
-def every_fifth(split: str, count: int) -> tuple[np.ndarray, str]:
-    """The places of a split among `count` images that come unsplit, and in words which images these are."""
-    test = np.arange(count) % 5 == 4
+    share = Fraction(str(test_share))
+    upto = [int(share * image) for image in range(count + 1)]
+    test = np.diff(upto) > 0
+    which = "every fifth image" if share == Fraction(1, 5) else f"{float(share):.3g} of all images, evenly spread"
+    if not 0 < test.sum() < count:
+        raise UserError(f"{count} images are too few for a test share of {test_share:g}")
     if split == "test":
-        return np.flatnonzero(test), "every fifth image"
-    return np.flatnonzero(~test), "all images but every fifth"
+        return np.flatnonzero(test), which
+    rest = "all images but every fifth" if share == Fraction(1, 5) else f"the other {1 - float(share):.3g}"
+    return np.flatnonzero(~test), rest
 
 
 def names_of(labels: np.ndarray) -> tuple[str, ...]:
     """Names for classes that have none: their numbers, up to the largest label.
 
     Raises:
-        UserError: a label that cannot be the number of a class.
+        UserError: labels that cannot be the numbers of classes.
     """
-    if labels.max() >= MOST_CLASSES:
-        raise UserError(f"label {labels.max()}: labels without names must be class numbers below {MOST_CLASSES}")
-    return tuple(str(label) for label in range(int(labels.max()) + 1))
+    found = np.unique(labels)
+    if found[0] < 0 or found[-1] >= MOST_CLASSES:
+        bad = found[0] if found[0] < 0 else found[-1]
+        raise UserError(f"label {bad}: labels without names must be class numbers from 0 on, below {MOST_CLASSES}")
+    if len(found) < (found[-1] + 1) / 2:
+        raise UserError(
+            f"labels without names must be class numbers 0, 1, 2, ...: there are {len(found)} different ones up to"
+            f" {found[-1]}"
+        )
+    return tuple(str(label) for label in range(int(found[-1]) + 1))

@@ -3,46 +3,51 @@
 import itertools
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zcpt_ray.configs import ImageOptions
 from zcpt_ray.datasets.base import RawImages
+from zcpt_ray.datasets.decoding import Decoder, EncodedImage, to_array
 from zcpt_ray.datasets.images import (
-    EncodedImage,
+    SIZES_SAMPLE,
     EncodedImages,
-    decode,
-    every_fifth,
-    fitted,
+    chosen_of_split,
+    evenly_spread,
     in_threads,
     names_of,
-    to_array,
+    usual_size,
 )
+from zcpt_ray.datasets.layouts import find_shards
 from zcpt_ray.errors import UserError
 
+SAMPLED_GROUPS = 8
+"""How many row groups stand for all, where image sizes decide."""
 
-def read_image_parquet(path: Path, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [n, 3, H, W] and labels int64 [n] of a parquet file with one image column and one label column.
+UNKNOWN = -1
+"""The label of images that have none, as the hub has it."""
 
-    The image column holds encoded files, as binary or as a struct with a field `bytes`; the label column is called
-    `label` or `fine_label`. Images are resized to `size`; without it they must share one size.
+
+def read_image_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [n, 3, H, W] of one size and labels int64 [n] of a parquet file.
+
+    Its image column (`_columns`) holds encoded files, as binary or as a struct with a field `bytes`; the label column
+    is called `label` or `fine_label`.
 
     Raises:
         UserError: the file is truncated or has no such columns, an image is corrupt or of another size.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    table = _table(path)
     image, label = _columns(path, table.schema)
     labels = _labels(path, table[label])
     places = (f"{path}, row {row}" for row in itertools.count())
-    convert = partial(fitted, size) if size else lambda place, content: to_array(decode(place, content))
-    decoded = in_threads(convert, places, _contents(table[image]))
+    decoder = Decoder(0)
+    decoded = in_threads(lambda *encoded: to_array(decoder.whole(*encoded)), places, _contents(table[image]))
     for row, pixels in enumerate(decoded):
         if pixels.shape != decoded[0].shape:
             raise UserError(
@@ -103,50 +108,96 @@ class ShardSource:
         return [found[row] for row in rows.tolist()]
 
 
-def find_shards(folder: Path, split: str) -> tuple[list[Path], str]:
-    """The parquet files of a split below `folder`, and what their names begin with if they hold that split alone.
-
-    These are train*.parquet for training and val*.parquet, or else test*.parquet, for tests. If no file is called so,
-    all of them hold both splits.
-
-    Raises:
-        UserError: there are files of the other split only.
-    """
-    shards = sorted(folder.rglob("*.parquet"))
-    of_split = {start: [path for path in shards if path.name.startswith(start)] for start in ("train", "val", "test")}
-    if not any(of_split.values()):
-        return shards, ""
-    for start in ("train",) if split == "train" else ("val", "test"):
-        if of_split[start]:
-            return of_split[start], start
-    wanted = "train*.parquet" if split == "train" else "validation*.parquet or test*.parquet"
-    raise UserError(f"no {wanted} below {folder}, only {shards[0].name} and the like")
-
-
-def read_shards(folder: Path, split: str, size: int, in_memory: bool) -> RawImages:
-    """Read the images of a split, resized to `size` or to be decoded when they are wanted.
+def read_shards(folder: Path, split: str, options: ImageOptions, in_memory: bool) -> RawImages:
+    """Read the images of a split, resized as `options` say or to be decoded when they are wanted.
 
     Classes are named as is noted in the files, or else by number, up to the largest training label.
 
     Raises:
         UserError: as `find_shards` and `read_image_parquet`.
     """
-    paths, start = find_shards(folder, split)
+    paths, origin = find_shards(folder, split)
     training = paths if split == "train" else find_shards(folder, "train")[0]
-    classes = _class_names(training[0]) or names_of(np.concatenate([_index(path)[1] for path in training]))
-    images: np.ndarray | EncodedImages
-    if in_memory:
-        parts = [read_image_parquet(path, size) for path in paths]
-        images, labels = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    shards = Shards.of(paths)
+    chosen, notes = _labelled(shards.labels, options)
+    trained = shards.labels[chosen]
+    if training != paths:
+        labels = Shards.of(training).labels
+        trained = labels[_labelled(labels, options)[0]]
+    classes = _class_names(training[0]) or names_of(trained)
+    decoder = Decoder.of(options, options.image_size or usual_size(Shards.of(training).sample()))
+    tests = "none"
+    if origin:
+        with suppress(UserError):  # a search does without
+            tests = find_shards(folder, "test")[1]
     else:
+        tests = chosen_of_split("test", len(chosen), options.test_share)[1]
+        part, origin = chosen_of_split(split, len(chosen), options.test_share)
+        chosen = chosen[part]
+    images = (
+        shards.squares(chosen, decoder) if in_memory else EncodedImages(shards.source, shards.rows[chosen], decoder)
+    )
+    return RawImages(images, shards.labels[chosen], classes, origin, notes, tests)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """All images of some files: file, row group and row in it, int64 [n, 3], and label, int64 [n]."""
+
+    source: ShardSource
+    rows: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "Shards":
+        """Of these files, in their order.
+
+        Raises:
+            UserError: a file is damaged, or has no such columns.
+        """
         indexed = [_index(path) for path in paths]
         rows = [np.insert(places, 0, number, axis=1) for number, (places, _) in enumerate(indexed)]
-        images = EncodedImages(ShardSource(tuple(paths)), np.concatenate(rows), size)
-        labels = np.concatenate([part[1] for part in indexed])
-    chosen, origin = every_fifth(split, len(labels))
-    if start:
-        chosen, origin = np.arange(len(labels)), f"the files {start}*.parquet"
-    return RawImages(images[chosen], labels[chosen], classes, origin)
+        labels = np.concatenate([labels for _, labels in indexed])
+        return cls(ShardSource(tuple(paths)), np.concatenate(rows), labels)
+
+    def sample(self) -> list[EncodedImage]:
+        """Some images of a few row groups, which stand for all."""
+        starts = np.sort(np.unique(self.rows[:, :2], axis=0, return_index=True)[1])
+        groups = np.split(self.rows, starts[1:])
+        some = [groups[index] for index in evenly_spread(len(groups), SAMPLED_GROUPS)]
+        return self.source.read(np.concatenate([group[: SIZES_SAMPLE // len(some)] for group in some]))
+
+    def squares(self, chosen: np.ndarray, decoder: Decoder) -> np.ndarray:
+        """The images of these places, which are in order, uint8 [n, 3, size, size], read file by file."""
+        images = np.empty((len(chosen), 3, decoder.size, decoder.size), np.uint8)
+        counts = np.bincount(self.rows[:, 0])
+        for path, start, end in zip(self.source.paths, np.cumsum(counts) - counts, np.cumsum(counts), strict=True):
+            wanted = (chosen >= start) & (chosen < end)
+            table = _table(path)
+            contents = _contents(table[_columns(path, table.schema)[0]].take(pa.array(chosen[wanted] - start)))
+            places = [f"{path}, row {row}" for row in chosen[wanted] - start]
+            if contents:
+                images[wanted] = in_threads(decoder.square, places, contents)
+        return images
+
+
+def _labelled(labels: np.ndarray, options: ImageOptions) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The places of images that have a label, and how many are left out."""
+    known = labels != UNKNOWN
+    count = int((~known).sum())
+    if count and not options.drop_unlabelled:
+        raise UserError(
+            f"{count} of {len(labels)} images have the label -1; if that stands for unknown, leave them out with"
+            " --drop-unlabelled (drop_unlabelled=True)"
+        )
+    return np.flatnonzero(known), (f"{count} unlabelled images left out",) * bool(count)
+
+
+def _table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
 
 
 def _index(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -177,11 +228,25 @@ def _class_names(path: Path) -> tuple[str, ...]:
 
 
 def _columns(path: Path, schema: pa.Schema) -> tuple[str, str]:
-    image = next((field.name for field in schema if _holds_images(field.type)), None)
+    """The image column and the label column.
+
+    Images are in the column that is called so, or else in the only struct with encoded files or the only binary column.
+
+    Raises:
+        UserError: there are no such columns, or several that may be meant.
+    """
     label = next((name for name in ("label", "fine_label") if name in schema.names), None)
-    if image is None or label is None:
+    holds = [field for field in schema if _holds_images(field.type)]
+    structs = [field for field in holds if pa.types.is_struct(field.type)]
+    named = [field for field in holds if field.name.lower() in ("image", "img")]
+    found = [field.name for field in named or structs or holds]
+    if len(found) > 1:
+        raise UserError(
+            f"{path} has several columns that may hold the images: {', '.join(found)}; call one of them image"
+        )
+    if not found or label is None:
         raise UserError(f"{path} needs an image column and a column label or fine_label, has {', '.join(schema.names)}")
-    return image, label
+    return found[0], label
 
 
 def _labels(path: Path, column: pa.ChunkedArray) -> np.ndarray:

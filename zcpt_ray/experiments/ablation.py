@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.grids import Metrics, Trial
 from zcpt_ray.registry import lookup
@@ -94,7 +94,10 @@ def smoke_grid(cells: Sequence[Search]) -> list[Search]:
         for field in AXES
     }
     kept = [c for c in configs if all(getattr(c, field) in values for field, values in first.items())]
-    return [Search.of(config) for config in dict.fromkeys(replace(smoke(c), dataset="digits") for c in kept)]
+    return [
+        Search.of(config)
+        for config in dict.fromkeys(replace(smoke(c), dataset="digits", images=AS_THEY_ARE) for c in kept)
+    ]
 
 
 def shared_runs(cells: Sequence[Search]) -> dict[str, list[Search]]:

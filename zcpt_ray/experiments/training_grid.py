@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zcpt_ray.configs import TrainConfig, run_name
+from zcpt_ray.configs import AS_THEY_ARE, TrainConfig, run_name
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import config_label, require_distinct
 from zcpt_ray.experiments.grids import Metrics
@@ -62,6 +62,20 @@ def found_by(places: Sequence[AnyPath]) -> dict[str, SearchResult]:
     return named
 
 
+def on_data_of(base: TrainConfig, searches: Mapping[str, SearchResult]) -> TrainConfig:
+    """`base` with the data set that the searches were on, and its images as they had them.
+
+    Raises:
+        UserError: they were on several.
+    """
+    found = {(result.config.dataset, result.config.images) for result in searches.values()}
+    if len(found) > 1:
+        names = ", ".join(sorted({dataset for dataset, _ in found}))
+        raise UserError(f"these searches were on different images ({names}): say --dataset, and how it is read")
+    ((dataset, images),) = found
+    return replace(base, dataset=dataset, images=images)
+
+
 def trainings(
     base: TrainConfig, seeds: Sequence[int], searches: Mapping[str, SearchResult], archs: Mapping[str, str]
 ) -> list[Training]:
@@ -91,7 +105,7 @@ def trainings(
 def smoke_training(base: TrainConfig) -> TrainConfig:
     """The same as small as it goes: two epochs on a few digits."""
     small = find_space(base.space).smallest_sizes
-    return replace(base, dataset="digits", epochs=2, batch_size=16, max_images=64, **small)  # type: ignore[arg-type]
+    return replace(base, dataset="digits", images=AS_THEY_ARE, epochs=2, batch_size=16, max_images=64, **small)  # type: ignore[arg-type]
 
 
 def given_archs(space: Space, arch: str, genotypes: Path | None, match: str) -> dict[str, str]:

@@ -1,13 +1,12 @@
 """The finished searches and trainings below some folders, local or behind a URI, found by the files in them."""
 
-import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zcpt_ray.configs import TrainConfig, run_name
+from zcpt_ray.configs import AS_THEY_ARE, ImageOptions, TrainConfig, run_name
 from zcpt_ray.errors import UserError
 from zcpt_ray.reports.training_tables import Trained, with_distinct_names
 from zcpt_ray.search.records import SearchResult
@@ -184,7 +183,7 @@ class _Finder:
         runs = FoundRuns(searches=dict(self.searches), problems=self.problems)
         for (place, setting), group in self.trainings.items():
             varied = _varied(other for where, other in self.trainings if where == place)
-            told = ", ".join(f"{name} {getattr(setting, name)}" for name in varied)
+            told = ", ".join(f"{name} {_shown(getattr(setting, name))}" for name in varied)
             name = f"{place}: {told}" if varied else place
             runs.trainings[name] = with_distinct_names(group.trained)
             if group.trials:
@@ -257,5 +256,12 @@ def _require_same_code(
 
 def _varied(settings: Iterable[TrainConfig]) -> list[str]:
     """The fields in which some settings differ."""
-    values = [dataclasses.asdict(setting) for setting in settings]
+    values = [vars(setting) for setting in settings]
     return [name for name in values[0] if len({each[name] for each in values}) > 1]
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, ImageOptions):
+        return str(value)
+    given = [f"{name} {item}" for name, item in vars(value).items() if item != getattr(AS_THEY_ARE, name)]
+    return ", ".join(given) or "as they are"

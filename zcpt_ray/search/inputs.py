@@ -1,18 +1,23 @@
 """What a search reads before it begins: images, and what finished architectures are worth where the scoring asks."""
 
+import logging
 from dataclasses import dataclass
 
 import pandas as pd
 
 from zcpt_ray.benchmarks.tables import require_benchmark
 from zcpt_ray.datasets import halves
+from zcpt_ray.datasets.description import understood
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.score_tables import Spread, score_table, spread_locally
 from zcpt_ray.search.scoring import BenchmarkAccuracy, EveryScore, TrainedSupernet
+from zcpt_ray.spaces import SPACES, Space
 from zcpt_ray.spaces.costs import Costs
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,13 @@ def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
     config = search.config
     values = benchmark_values(search)  # first: images take longer to read than a missing table to be missed
     images, held_out = halves(search.dataset)
+    log.info(understood(search.dataset.name, images, held_out))
+    if slow := slowness(search.space, images.image_shape[1]):
+        log.warning(slow)
     if config.batch_size > len(images):
         raise UserError(
-            f"batch_size {config.batch_size} is more than the {len(images)} images of {config.dataset}'s search half"
+            f"batch_size {config.batch_size} is more than the {len(images)} images that the search sees: half of the"
+            f" {len(images) + len(held_out)} training images of {config.dataset}; use --batch-size {len(images)}"
         )
     budget = UNLIMITED
     if (config.max_params, config.max_flops) != (None, None):
@@ -49,6 +58,18 @@ def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
         values = network_values(search, images, spread)
     trains = isinstance(search.scoring.evidence, TrainedSupernet)
     return SearchData(images, held_out if trains else None, values, budget)
+
+
+def slowness(space: Space, size: int) -> str:
+    """What to do where images are much larger than those that a space is made for; nothing where they are not."""
+    if size < 2 * space.made_for:
+        return ""
+    others = [name for name, other in SPACES.items() if size < 2 * other.made_for and other.made_for > space.made_for]
+    return (
+        f"{space.name} is made for images of {space.made_for}x{space.made_for}; with {size}x{size} a score takes some"
+        f" {(size / space.made_for) ** 2:.0f} times as long: --image-size {space.made_for} saves that"
+        + (f", and --space {' or '.join(others)} serves such images" if others else "")
+    )
 
 
 def costs_on(search: Search, images: ImageSet) -> Costs:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from zcpt_ray.configs import SearchConfig, identity, run_name
+from zcpt_ray.configs import AS_THEY_ARE, SearchConfig, identity, run_name
 from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
 from zcpt_ray.devices import DEVICES
 from zcpt_ray.errors import UserError
@@ -66,7 +66,7 @@ class Search:
         found = cls(
             config,
             space,
-            find_dataset(config.dataset),
+            find_dataset(config.dataset, config.images),
             proxy,
             scoring,
             lookup(ORDERS, config.order, "order"),
@@ -103,6 +103,8 @@ class Search:
         kinds = ("space", "dataset", "proxy")
         depends: dict[str, object] = {"space": self.config.space, "dataset": self.config.dataset}
         depends |= {"proxy": self.proxy.name, "batch_size": self.config.batch_size, "seed": self.config.seed}
+        if self.config.images != AS_THEY_ARE:
+            depends["images"] = vars(self.config.images)
         own = {name: content for name, content in self.own.items() if name.split()[0] in kinds}
         return depends | ({"own": own} if own else {})
 

@@ -42,6 +42,7 @@ class MobileNet(Space):
     """
 
     name = "mobilenet"
+    made_for = 224
 
     def __init__(
         self,

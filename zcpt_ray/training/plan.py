@@ -49,7 +49,7 @@ class TrainPlan:
         """
         config = replace(config, space=located(config.space, SPACES), dataset=located(config.dataset, DATASETS))
         recipe = lookup(RECIPES, config.recipe, "recipe")
-        space, dataset = find_space(config.space), find_dataset(config.dataset)
+        space, dataset = find_space(config.space), find_dataset(config.dataset, config.images)
         edges = space.single_path(space.decode(config.arch))
         for size in config.sizes:
             if size not in space.trained_sizes:

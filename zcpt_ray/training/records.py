@@ -79,7 +79,7 @@ class TrainResult:
         path = directory / "training.json"
         try:
             raw = json.loads(path.read_text())
-            raw["config"] = TrainConfig(**raw["config"])
+            raw["config"] = TrainConfig.from_dict(raw["config"])
             raw["history"] = tuple(EpochMetrics(**metrics) for metrics in raw["history"])
             return cls(**raw)
         except OSError as error:
