@@ -58,7 +58,7 @@ def identity(plugin: Path) -> str:
         "import sys, zcpt_ray as zc; from zcpt_ray.search.resolved import Search; zc.load_plugin(sys.argv[1]); "
         f"print(Search.of({OWN!r}).run_id)"
     )
-    code = f"from zcpt_ray.configs import SearchConfig, SupernetTraining; {code}"
+    code = f"from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining; {code}"
     done = subprocess.run([sys.executable, "-c", code, str(plugin)], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from image_files import encoded, shard, smooth, write_image
 
-from zcpt_ray.datasets import load_dataset
+from zcpt_ray.configs import ImageOptions
+from zcpt_ray.datasets import find_dataset, load_dataset
 from zcpt_ray.errors import UserError
 
 
@@ -263,3 +264,8 @@ def test_the_image_column(columns: tuple[str, ...], chosen: str, tmp_path: Path)
     pq.write_table(pa.table({"a": [b"x"], "b": [b"y"], "label": [0]}), tmp_path / "x.parquet")
     with pytest.raises(UserError, match=r"has several columns that may hold the images: a, b; call one of them image"):
         load_dataset(tmp_path)
+
+
+def test_a_colour_that_is_none_is_refused_before_images_are_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="background 'nonsense': no colour; give a name or #rrggbb"):
+        find_dataset(tmp_path, ImageOptions(background="nonsense"))

@@ -15,11 +15,18 @@ import pandas as pd
 import pytest
 import ray
 
-from zcpt_ray.configs import SearchConfig, TrainConfig, run_name
+from zcpt_ray.configs import ImageOptions, SearchConfig, TrainConfig, run_name
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import search_cells
 from zcpt_ray.experiments.grids import Metrics, Trial, run_grid_locally
-from zcpt_ray.experiments.training_grid import found_by, train_and_report, training_directory, trainings, write_grid
+from zcpt_ray.experiments.training_grid import (
+    found_by,
+    on_data_of,
+    train_and_report,
+    training_directory,
+    trainings,
+    write_grid,
+)
 from zcpt_ray.reports.run_folders import read_grid
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.storage.paths import AnyPath
@@ -32,6 +39,9 @@ JOB = Path(__file__).parents[2] / "jobs" / "train.py"
 ARCH = "nor_conv_1x1>nor_conv_3x3"
 CONFIG = TrainConfig(ARCH, "toy-chain-2", "digits", "nb201", epochs=4, batch_size=16, max_images=64, device="cpu")
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+
+
+SMALL_SEARCH = SearchConfig(space="toy-chain-1", batch_size=8, num_proposals=1, num_validations=1)
 
 
 def without_times(history: tuple[EpochMetrics, ...]) -> list[EpochMetrics]:
@@ -70,6 +80,20 @@ def test_searches_and_given_architectures_times_seeds(tmp_path: Path) -> None:
         trainings(CONFIG, (), {}, {"given": ARCH})
     with pytest.raises(UserError, match="not a toy-chain-2 architecture"):
         trainings(CONFIG, (0,), {}, {"given": "nonsense"})
+
+
+def test_trainings_take_the_images_of_their_searches(tmp_path: Path) -> None:
+    images = ImageOptions(image_size=16, flip=True)
+    configs = [dataclasses.replace(SMALL_SEARCH, images=options) for options in (ImageOptions(), images)]
+    for number, config in enumerate(configs):
+        list(search_cells([Search.of(config)], tmp_path / str(number)))
+    one, other = (found_by([tmp_path / str(number)]) for number in range(2))
+    base = TrainConfig(arch="", dataset="cifar10")
+    assert (on_data_of(base, one).dataset, on_data_of(base, one).images) == ("digits", ImageOptions())
+    assert on_data_of(base, other).images == images
+    both = {"one": next(iter(one.values())), "other": next(iter(other.values()))}
+    with pytest.raises(UserError, match=r"these searches were on different images \(digits\): say --dataset"):
+        on_data_of(base, both)
 
 
 def test_a_training_that_diverges_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

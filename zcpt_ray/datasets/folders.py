@@ -88,7 +88,12 @@ class FolderReader:
         return replace(self, options=replace(self.options, image_size=size))
 
     def with_options(self, options: ImageOptions) -> "FolderReader":
-        """The same with other options, but the size stays."""
+        """The same with other options, but the size stays.
+
+        Raises:
+            UserError: no such colour.
+        """
+        Decoder.of(options, 0)  # a colour that is none is refused now
         return replace(self, options=replace(options, image_size=self.options.image_size))
 
 

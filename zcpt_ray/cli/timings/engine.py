@@ -51,15 +51,15 @@ def nasbench201_rows(timing: Timing) -> Iterator[tuple[str, dict[str, float]]]:
     network = space.network(space.decode(NETWORK), 10, seed=0).to(device)
     alone = compare(timing, network, [[PartialArch(network.edges, kept)]] * 3, batch)
     yield f"3 validations, as a network alone, batch {size}", alone
-    for smaller in (size // 8, size // 4, size // 2):
+    for smaller in timing.some((size // 8, size // 4, size // 2)):
         yield f"step of 5 scores, batch {smaller}", compare(timing, supernet, step, batch_of(timing, smaller))
     every = space.edges[0].candidates
-    for ops in (every[2:4], every[1:4], every[1:], every):
+    for ops in timing.some((every[2:4], every[1:4], every[1:], every)):
         part = NASBench201(ops=ops)
         calls = [perturbed(PartialArch.all_open(part.edges))]
         seconds = compare(timing, part.supernet(10, 0).to(device), calls, batch_of(timing, size // 4))
         yield f"step with |O| = {len(ops)}, batch {size // 4}", seconds
-    for networks_batch in (size // 4, size // 2):
+    for networks_batch in timing.some((size // 4, size // 2)):
         rate = rate_of_networks(timing, networks_batch, 8 if timing.smoke else 160)
         yield f"a network, many scored, batch {networks_batch}", rate
 
@@ -74,12 +74,8 @@ def darts_rows(timing: Timing) -> Iterator[tuple[str, dict[str, float]]]:
     seconds = compare(timing, darts.supernet(10, seed=0).to(batch.images.device), calls[::every], batch, every=7)
     yield f"darts: each {every}th of the {len(calls)} steps ({scores} scores) of a proposal, batch {size}", seconds
     darts_ops = darts.edges[0].candidates
-    for cells, channels, ops in (
-        (3, 16, darts_ops),
-        (8, 8, darts_ops),
-        (8, 16, darts_ops[2:5]),
-        (8, 16, darts_ops),
-    ):
+    sizes = ((3, 16, darts_ops), (8, 8, darts_ops), (8, 16, darts_ops[2:5]), (8, 16, darts_ops))
+    for cells, channels, ops in timing.some(sizes):
         part = Darts("part", everywhere(*ops), channels=channels, num_cells=cells)
         step = [perturbed(PartialArch.all_open(part.edges), 7)[:2]]
         seconds = compare(timing, part.supernet(10, seed=0).to(batch.images.device), step, batch)
@@ -92,7 +88,7 @@ def layerwise_rows(timing: Timing) -> Iterator[tuple[str, dict[str, float]]]:
     batch = batch_of(timing, macro_size)
     macro = _compare_in_random_order(timing, NASBenchMacro(), batch)
     yield f"nasbench-macro: proposal of 24 scores, batch {macro_size}", macro
-    for layers, width in ((2, 32), (4, 32), (8, 32), (4, 16), (4, 64)):
+    for layers, width in timing.some(((2, 32), (4, 32), (8, 32), (4, 16), (4, 64))):
         part = MobileNet(groups=(BlockGroup(width, layers, 1),))
         yield (
             f"step with {layers} layers of {width} channels at 16 px, batch {macro_size}",

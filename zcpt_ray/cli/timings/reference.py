@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from zcpt_ray.proxies.base import score_archs
 from zcpt_ray.spaces.base import Space
 
 PROXY = PROXIES["nwot-released"]
+Size = TypeVar("Size")
 Way = Callable[[Supernet, Sequence[PartialArch], Batch], list[float]]
 """Scores of architectures of a supernet on a minibatch."""
 
@@ -46,6 +48,10 @@ class Timing:
     def repetitions(self) -> int:
         """How often each way is timed, in turn."""
         return 1 if self.smoke else 3
+
+    def some(self, sizes: Sequence[Size]) -> Sequence[Size]:
+        """The sizes at which a thing is timed to see how it grows; the first where all is to be small."""
+        return sizes[:1] if self.smoke else sizes
 
 
 def reference(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
