@@ -121,3 +121,10 @@ def test_a_value_depends_on_the_name_and_not_on_what_stands_before() -> None:
 
     whole, part = (initialize(lambda names=names: Net(*names), 0).state_dict() for names in (("a", "b", "act"), "b"))
     assert torch.equal(whole["b.weight"], part["b.weight"])
+
+
+def test_random_numbers_of_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    initialize(lambda: of(nn.Conv1d(3, 4, 3), nn.BatchNorm2d(4)), 0)
+    assert not seeded

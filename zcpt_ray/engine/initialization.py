@@ -72,7 +72,7 @@ def _draw(module: nn.Module, seed: int) -> None:
     reset = next((getattr(module, method) for method in RESETS if hasattr(module, method)), None)
     if reset and not (drawn is not None and getattr(reset, "__func__", None) in DRAWN):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # not those of GPUs, which nothing here draws from
             reset()
     if drawn is not None:
         generator = torch.Generator().manual_seed(seed)
