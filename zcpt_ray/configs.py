@@ -140,6 +140,11 @@ class ImageOptions:
         if not self.max_megapixels > 0:
             raise UserError(f"max_megapixels must be above 0, got {self.max_megapixels:g}")
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are not as by default, by name."""
+        return {name: value for name, value in vars(self).items() if value != getattr(AS_THEY_ARE, name)}
+
 
 AS_THEY_ARE = ImageOptions()
 """Images are read as the data set has them."""

@@ -301,7 +301,7 @@ def test_how_images_are_read_can_be_said_of_every_command_that_takes_a_data_set(
     typed = ("--image-size", "64", "--no-flip", "--test-share", "0.3", "--crop", "border", "--background", "#102030")
     given = images(*typed, "--max-megapixels", "100", "--drop-unlabelled")
     assert given == ImageOptions(64, False, 0.3, "border", "#102030", 100, True)
-    assert images(*words_of(given, AS_THEY_ARE)) == given
+    assert images(*words_of(given)) == given
 
 
 def test_a_path_among_flags_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Help, OwnCode, given_flags, parse, words_of
 from zcpt_ray.cli.grid_flags import GridFlags, end_with_failures
-from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
+from zcpt_ray.configs import SearchConfig
 
 ABLATION_HELP = Help(
     "ablation",
@@ -105,7 +105,7 @@ def run(flags: AblationFlags, console: Console, given: Collection[str] = ()) -> 
     console.print(f"{len(cells)} cells of {len(runs)} searches{shared}", soft_wrap=True, highlight=False)
     outcome = run_trials(trials(runs), search_and_report, out, flags.grid, console, flags.config.device)
     report_ablation(finished_cells(cells, out), Output(out, console))
-    images = words_of(cells[0].config.images, AS_THEY_ARE)
+    images = words_of(cells[0].config.images)
     print_next(
         console,
         ("report", flags.out),

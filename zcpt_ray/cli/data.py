@@ -53,7 +53,7 @@ def run(flags: DataFlags, console: Console) -> None:
     loaded = load_dataset(flags.place, **vars(flags.images))
     print_dataset(loaded, console)
     batch_size = ("--batch-size", min(64, len(loaded.train) // 2))  # a search draws from half of the training images
-    images = words_of(flags.images, AS_THEY_ARE)
+    images = words_of(flags.images)
     print_next(console, ("search", "--dataset", flags.place, *images, *batch_size, *flags.own.words))
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import docstring_parser
 import tyro
 
+from zcpt_ray.configs import ImageOptions
 from zcpt_ray.errors import UserError
 
 F = TypeVar("F")
@@ -139,12 +140,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def words_of(options: object, default: object) -> list[str]:
-    """The flags that make the dataclass `default` be `options`, as a command that comes next takes them."""
+def words_of(images: ImageOptions) -> list[str]:
+    """The flags that give these options, as a command that comes next takes them."""
     words = []
-    for name, value in vars(options).items():
-        if value != getattr(default, name):
-            words += [flag(name if value else "no_" + name)] if isinstance(value, bool) else [flag(name), str(value)]
+    for name, value in images.given.items():
+        words += [flag(name if value else "no_" + name)] if isinstance(value, bool) else [flag(name), str(value)]
     return words
 
 

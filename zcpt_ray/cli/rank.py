@@ -8,7 +8,7 @@ from rich.console import Console
 
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
-from zcpt_ray.configs import AS_THEY_ARE, SearchConfig, SupernetTraining
+from zcpt_ray.configs import SearchConfig, SupernetTraining
 
 RANK_HELP = Help(
     "rank",
@@ -84,5 +84,5 @@ def run(flags: RankFlags, console: Console) -> None:
     print_table(console, readable(table), f"{search.proxy.name} end to end, mean of V minibatches")
     console.print(f"Table: {out / 'ranking.csv'} (and .md, .tex, .parquet)", soft_wrap=True, highlight=False)
     found = ("--arch", table["architecture"].iloc[0])
-    dataset = (search.config.dataset, *words_of(search.config.images, AS_THEY_ARE))
+    dataset = (search.config.dataset, *words_of(search.config.images))
     print_next(console, ("train", "--space", config.space, "--dataset", *dataset, *found, *flags.own.words))

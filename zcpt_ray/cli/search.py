@@ -9,7 +9,7 @@ from rich.console import Console
 
 from zcpt_ray.cli.console import NOTHING_FOUND, one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
-from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
+from zcpt_ray.configs import SearchConfig
 
 SEARCH_DESCRIPTION = (
     "Search a space with Zero-Cost-PT, or a baseline: propose N architectures, validate them on V minibatches."
@@ -76,7 +76,7 @@ def run(flags: SearchFlags, console: Console) -> None:
     space = search.config.space
     print_result(outcome.result, console, benchmark_note(space), has_partial_table(space))
     report_best(outcome.result, search.space, directory, console, anew=not outcome.was_finished)
-    dataset, images = search.config.dataset, words_of(search.config.images, AS_THEY_ARE)
+    dataset, images = search.config.dataset, words_of(search.config.images)
     if not outcome.result.told_apart:
         sys.exit(NOTHING_FOUND)
     print_next(

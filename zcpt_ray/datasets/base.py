@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from zcpt_ray.configs import AS_THEY_ARE, ImageOptions
+from zcpt_ray.configs import ImageOptions
 from zcpt_ray.datasets.checks import notes_on
 from zcpt_ray.datasets.images import EncodedImages, evenly_spread, resize_images, whole_size
 from zcpt_ray.datasets.minibatches import ImageSet, LazyImages
@@ -101,11 +101,10 @@ class Dataset:
         if options.flip is not None:
             found = replace(found, flip=options.flip)
         rest = replace(options, image_size=None, flip=None)
-        if rest == AS_THEY_ARE:
+        if not rest.given:
             return found
         if not isinstance(found.read, FolderLike):
-            asked = [name for name, value in vars(rest).items() if value != getattr(AS_THEY_ARE, name)]
-            raise UserError(f"{', '.join(asked)}: only for folders of images, which {self.name} is not")
+            raise UserError(f"{', '.join(rest.given)}: only for folders of images, which {self.name} is not")
         return replace(found, read=found.read.with_options(rest))
 
     def load(self, split: str) -> ImageSet:
@@ -192,8 +191,7 @@ def halves(dataset: Dataset) -> tuple[ImageSet, ImageSet]:
     """The half of the training set that a search may see, and the held-out half, for validation accuracy."""
     full = dataset.load("train")
     order = generator(dataset.name, "search half").permutation(len(full))
-    parts = (np.sort(part) for part in (order[: len(full) // 2], order[len(full) // 2 :]))
-    first, second = (replace(full, images=full.images[part], labels=full.labels[part]) for part in parts)
+    first, second = (full.part(np.sort(part)) for part in (order[: len(full) // 2], order[len(full) // 2 :]))
     return first, second
 
 
@@ -203,7 +201,8 @@ def channel_statistics(images: np.ndarray | LazyImages) -> tuple[tuple[float, ..
     Of lazy images, some that are evenly chosen stand for all. The deviation is at least 1/255, so that images of one
     colour can be normalised.
     """
-    images = sample_of(images)
+    if not isinstance(images, np.ndarray):
+        images = images[evenly_spread(len(images), STATISTICS_SAMPLE)].decode(None, flip=False)
     levels = np.arange(256) / 255
     mean, std = [], []
     for channel in images.swapaxes(0, 1):
@@ -221,13 +220,6 @@ def _side(images: np.ndarray | LazyImages) -> int:
     first = images[np.arange(1)]
     pixels: tuple[int, ...] = (first if isinstance(first, np.ndarray) else first.decode(None, flip=False)).shape
     return pixels[2]
-
-
-def sample_of(images: np.ndarray | LazyImages) -> np.ndarray:
-    """All images, or some lazy ones that are evenly chosen and stand for all."""
-    if isinstance(images, np.ndarray):
-        return images
-    return images[evenly_spread(len(images), STATISTICS_SAMPLE)].decode(None, flip=False)
 
 
 def _contents_digest(raw: RawImages) -> str:

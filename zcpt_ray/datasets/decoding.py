@@ -112,11 +112,10 @@ class Decoder:
             )
 
     def _rgb(self, image: Image.Image) -> Image.Image:
-        if image.mode in DEEP:
-            bounds = _range(image)
-            image = _in_8_bits(ImageOps.exif_transpose(image), *bounds)
-        else:
-            image = ImageOps.exif_transpose(image)
+        bounds = _range(image) if image.mode in DEEP else None
+        image = ImageOps.exif_transpose(image)
+        if bounds:
+            image = _in_8_bits(image, *bounds)
         if image.has_transparency_data:
             if image.mode == "La":
                 image = image.convert("LA")

@@ -14,14 +14,14 @@ def _read(folder: Path, split: str) -> RawImages:
     from sklearn.datasets import load_digits  # its import takes a second, and only this data set needs it
 
     digits = load_digits()
-    chosen, origin = chosen_of_split(split, len(digits.target))
+    chosen, origin, tests = chosen_of_split(split, len(digits.target))
     small = [Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8)) for image in digits.images[chosen]]
     gray = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)) for image in small])
     return RawImages(
         np.repeat(gray[:, None], 3, axis=1),
         digits.target[chosen].astype(np.int64),
         origin=origin,
-        tests="every fifth image",
+        tests=tests,
     )
 
 

@@ -1,6 +1,7 @@
 """A user's own images: a folder with a subfolder for each class, or with parquet shards, as a data set in one call."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from zcpt_ray.datasets.images import (
     usual_size,
     whole_size,
 )
-from zcpt_ray.datasets.layouts import Layout, find_layout, images_below
+from zcpt_ray.datasets.layouts import find_layout, images_below
 from zcpt_ray.datasets.shards import read_shards
 from zcpt_ray.errors import UserError
 
@@ -103,32 +104,31 @@ def read_images(folder: Path, split: str, options: ImageOptions, in_memory: bool
     Raises:
         UserError: nothing is there, its classes or splits cannot be told, or a file is no image.
     """
-    if next(folder.rglob("*.parquet"), None) and not any(images_below(folder)):
+    if not any(images_below(folder)) and next(folder.rglob("*.parquet"), None):  # the first ends with an image
         return read_shards(folder, split, options, in_memory)
     layout = find_layout(folder)
-    decoder = _decoder(layout, options)
     place, files = layout.place(split), layout.files(split)
+    size = options.image_size or _usual_size(
+        layout.training, files if place == layout.training else layout.files("train")
+    )
+    decoder = Decoder.of(options, size)
     rows = np.array([os.fsencode(path) for found in files for path in found], "S")
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
     if layout.is_split:
         chosen, origin = np.arange(len(rows)), f"the folder {place.relative_to(folder)}/"
         tests = f"the folder {layout.testing.relative_to(folder)}/" if layout.testing else "none"
     else:
-        chosen, origin = chosen_of_split(split, len(rows), options.test_share)
-        tests = chosen_of_split("test", len(rows), options.test_share)[1]
+        chosen, origin, tests = chosen_of_split(split, len(rows), options.test_share)
     source = FolderSource(place)
     rows, labels = rows[chosen], labels[chosen]
     images = read_squares(source, rows, decoder) if in_memory else EncodedImages(source, rows, decoder)
     return RawImages(images, labels, layout.classes, origin, layout.notes, tests)
 
 
-def _decoder(layout: Layout, options: ImageOptions) -> Decoder:
-    size = options.image_size
-    if size is None:
-        paths = [path for found in layout.files("train") for path in found]
-        sample = [os.fsencode(paths[index]) for index in evenly_spread(len(paths), SIZES_SAMPLE)]
-        size = usual_size(FolderSource(layout.training).read(np.array(sample, "S")))
-    return Decoder.of(options, size)
+def _usual_size(training: Path, files: Sequence[Sequence[str]]) -> int:
+    paths = [path for found in files for path in found]
+    sample = [os.fsencode(paths[index]) for index in evenly_spread(len(paths), SIZES_SAMPLE)]
+    return usual_size(FolderSource(training).read(np.array(sample, "S")))
 
 
 @dataclass(frozen=True)

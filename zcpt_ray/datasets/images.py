@@ -128,8 +128,8 @@ def read_squares(source: ImageSource, rows: np.ndarray, decoder: Decoder) -> np.
     return images
 
 
-def chosen_of_split(split: str, count: int, test_share: float = 0.2) -> tuple[np.ndarray, str]:
-    """The places of a split among `count` images that come unsplit, and in words which images these are.
+def chosen_of_split(split: str, count: int, test_share: float = 0.2) -> tuple[np.ndarray, str, str]:
+    """The places of a split among `count` images that come unsplit; in words, which these are, and which are for tests.
 
     Test images are evenly spread: with a share of 0.2 every fifth image is one.
 
@@ -137,15 +137,15 @@ def chosen_of_split(split: str, count: int, test_share: float = 0.2) -> tuple[np
         UserError: there are too few images for the share.
     """
     share = Fraction(str(test_share))
-    upto = [int(share * image) for image in range(count + 1)]
-    test = np.diff(upto) > 0
-    which = "every fifth image" if share == Fraction(1, 5) else f"{float(share):.3g} of all images, evenly spread"
+    test = np.diff([image * share.numerator // share.denominator for image in range(count + 1)]) > 0
     if not 0 < test.sum() < count:
         raise UserError(f"{count} images are too few for a test share of {test_share:g}")
-    if split == "test":
-        return np.flatnonzero(test), which
-    rest = "all images but every fifth" if share == Fraction(1, 5) else f"the other {1 - float(share):.3g}"
-    return np.flatnonzero(~test), rest
+    if share == Fraction(1, 5):
+        rest, tests = "all images but every fifth", "every fifth image"
+    else:
+        rest, tests = f"the other {1 - float(share):.3g}", f"{float(share):.3g} of all images, evenly spread"
+    is_test = split == "test"
+    return np.flatnonzero(test == is_test), tests if is_test else rest, tests
 
 
 def names_of(labels: np.ndarray) -> tuple[str, ...]:

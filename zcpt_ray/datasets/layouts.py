@@ -132,7 +132,7 @@ def find_shards(folder: Path, split: str) -> tuple[list[Path], str]:
     """The parquet files of a split below `folder`, and which these are, in words, if they hold that split alone.
 
     Their names, or the folders that they lie in, say so: train for training and val, or else test, for tests
-    (`layouts.SPLIT_WORDS`). If none says so, all of them hold both splits.
+    (`SPLIT_WORDS`). If none says so, all of them hold both splits.
 
     Raises:
         UserError: there are files of the other split only, or some that say nothing beside others that do.
@@ -227,9 +227,10 @@ def _classes(folder: Path) -> tuple[str, ...]:
         raise _refused(folder, _why_no_classes(folder))
     for name in names:
         if not any(images_below(folder / name)):
+            kinds = _kinds(_files_below(folder / name))
             raise UserError(
                 f"class folder {folder / name} has no images ({', '.join(sorted(IMAGE_ENDINGS))})"
-                f"{_only(_kinds(_files_below(folder / name)))}"
+                + (f", only {kinds}" if kinds else "")
             )
     if len(names) == 1:
         raise _refused(folder, f"there is one class only, {names[0]}")
@@ -262,10 +263,6 @@ def _kinds(files: Iterator[Path]) -> str:
 def _counted(endings: Iterable[str]) -> str:
     counts = sorted(Counter(endings).items(), key=lambda item: (-item[1], item[0] == "", item[0]))
     return ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in counts[:SHOWN])
-
-
-def _only(kinds: str) -> str:
-    return f", only {kinds}" if kinds else ""
 
 
 def _refused(folder: Path, why: str) -> UserError:

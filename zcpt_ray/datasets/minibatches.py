@@ -79,21 +79,24 @@ class ImageSet:
         channels, height, width = self.take(np.arange(1)).shape[1:]
         return channels, height, width
 
+    def part(self, chosen: np.ndarray) -> "ImageSet":
+        """The images of these places, in this order."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
     def thinned(self, limit: int) -> "ImageSet":
         """At most `limit` of the images, evenly spread; sorted classes keep about their shares."""
         if limit >= len(self):
             return self
-        chosen = np.arange(limit) * len(self) // limit
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return self.part(np.arange(limit) * len(self) // limit)
 
     def thinned_by_class(self, limit: int) -> "ImageSet":
         """At most `limit` of the images, of each class its share, and one of each class whatever the limit."""
-        order = np.argsort(self.labels, kind="stable")
+        if limit >= len(self):
+            return self
+        spread = np.argsort(self.labels, kind="stable")[np.arange(limit) * len(self) // limit]
         first = np.unique(self.labels, return_index=True)[1]
-        spread = order[np.arange(min(limit, len(self))) * len(self) // min(limit, len(self))]
         missing = first[~np.isin(self.labels[first], self.labels[spread])]
-        chosen = np.sort(np.concatenate([spread, missing]))
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return self.part(np.sort(np.concatenate([spread, missing])))
 
     def take(self, chosen: np.ndarray | slice, random: np.random.Generator | None = None) -> np.ndarray:
         """Some of the images, uint8 [B, C, H, W], augmented where there is a generator."""

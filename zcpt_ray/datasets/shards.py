@@ -120,19 +120,15 @@ def read_shards(folder: Path, split: str, options: ImageOptions, in_memory: bool
     training = paths if split == "train" else find_shards(folder, "train")[0]
     shards = Shards.of(paths)
     chosen, notes = _labelled(shards.labels, options)
-    trained = shards.labels[chosen]
-    if training != paths:
-        labels = Shards.of(training).labels
-        trained = labels[_labelled(labels, options)[0]]
-    classes = _class_names(training[0]) or names_of(trained)
-    decoder = Decoder.of(options, options.image_size or usual_size(Shards.of(training).sample()))
+    known = shards if training == paths else Shards.of(training)
+    classes = _class_names(training[0]) or names_of(known.labels[_labelled(known.labels, options)[0]])
+    decoder = Decoder.of(options, options.image_size or usual_size(known.sample()))
     tests = "none"
     if origin:
         with suppress(UserError):  # a search does without
             tests = find_shards(folder, "test")[1]
     else:
-        tests = chosen_of_split("test", len(chosen), options.test_share)[1]
-        part, origin = chosen_of_split(split, len(chosen), options.test_share)
+        part, origin, tests = chosen_of_split(split, len(chosen), options.test_share)
         chosen = chosen[part]
     images = (
         shards.squares(chosen, decoder) if in_memory else EncodedImages(shards.source, shards.rows[chosen], decoder)

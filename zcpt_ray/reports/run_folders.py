@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zcpt_ray.configs import AS_THEY_ARE, ImageOptions, TrainConfig, run_name
+from zcpt_ray.configs import ImageOptions, TrainConfig, run_name
 from zcpt_ray.errors import UserError
 from zcpt_ray.reports.training_tables import Trained, with_distinct_names
 from zcpt_ray.search.records import SearchResult
@@ -263,5 +263,4 @@ def _varied(settings: Iterable[TrainConfig]) -> list[str]:
 def _shown(value: object) -> str:
     if not isinstance(value, ImageOptions):
         return str(value)
-    given = [f"{name} {item}" for name, item in vars(value).items() if item != getattr(AS_THEY_ARE, name)]
-    return ", ".join(given) or "as they are"
+    return ", ".join(f"{name} {item}" for name, item in value.given.items()) or "as they are"

@@ -52,10 +52,9 @@ class SupernetTrainer:
                     f"{missing} of the {images.num_classes} classes of {config.dataset} have no image in its {name}"
                     " half of the training images: a supernet trained on that would judge ops wrongly"
                 )
-        if min(len(self.images), len(self.held_out)) < self.config.training_batch_size:
+        if (fewest := min(len(self.images), len(self.held_out))) < self.config.training_batch_size:
             raise UserError(
-                f"training needs a batch of {self.config.training_batch_size} images in each half, there are"
-                f" {min(len(self.images), len(self.held_out))}"
+                f"training needs a batch of {self.config.training_batch_size} images in each half, there are {fewest}"
             )
         self.seed = derive_seed(config.seed, "supernet training")
         self.device = next(supernet.parameters()).device
