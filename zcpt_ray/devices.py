@@ -16,7 +16,8 @@ class Device:
     depthwise convolutions take that order as it is; if not, scores spend two copies for torch's own kernels in the
     other order. On CUDA it is cuDNN that gets them, which has fast ones since 8.2; not yet measured here.
     `prefers_bfloat16`: trainings whose precision is "auto" take it. `pins_memory`: what is on its way there should
-    lie in page-locked memory. `has_random_state`: torch keeps one for it that can be put back.
+    lie in page-locked memory. `has_random_state`: torch keeps one for it that can be put back. `works_apart`: what the
+    host computes meanwhile takes nothing from it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Device:
     prefers_bfloat16: bool = False
     pins_memory: bool = False
     has_random_state: bool = False
+    works_apart: bool = False
 
 
 def cache_share(size: Path = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")) -> int:
@@ -55,9 +57,18 @@ DEVICES = {
             prefers_bfloat16=True,
             pins_memory=True,
             has_random_state=True,
+            works_apart=True,
         ),
-        Device("xpu", 256 << 20, stacks_states=True, prefers_bfloat16=True, pins_memory=True, has_random_state=True),
-        Device("mps", 256 << 20, stacks_states=True, has_float64=False),
+        Device(
+            "xpu",
+            256 << 20,
+            stacks_states=True,
+            prefers_bfloat16=True,
+            pins_memory=True,
+            has_random_state=True,
+            works_apart=True,
+        ),
+        Device("mps", 256 << 20, stacks_states=True, has_float64=False, works_apart=True),
     )
 }
 """By torch's name. Of the GPUs none is tried out on a card: cuda is on a simulated one."""

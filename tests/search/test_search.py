@@ -3,19 +3,22 @@ import dataclasses
 import itertools
 import math
 import pickle
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from zcpt_ray import proxies
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.datasets.minibatches import draw_minibatch
-from zcpt_ray.devices import local_device
+from zcpt_ray.datasets.minibatches import Batch, ImageSet, draw_minibatch
+from zcpt_ray.devices import DEVICES, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import Proxy
 from zcpt_ray.proxies.base import Measured
+from zcpt_ray.proxies.nwot import log_determinant
 from zcpt_ray.search.inputs import SearchData, load_data
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.methods import random_arch
@@ -141,6 +144,31 @@ def test_a_minibatch_is_drawn_once_for_all_candidates(data: SearchData, monkeypa
     validate(Search.of(CONFIG), data.images, archs, range(5), told.append)
     assert len(drawn) == len(set(drawn)) == 5
     assert told == [0, 3, 6, 9, 12]
+
+
+def test_a_device_that_works_apart_gets_the_next_minibatch_while_the_host_finishes_one(
+    data: SearchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A determinant waits until the next minibatch is drawn, which would be for ever if the two came one by one."""
+    drawn, search = [threading.Event() for _ in range(4)], Search.of(CONFIG)
+    archs = ["nor_conv_3x3>skip_connect"]
+    (plain,) = validate(search, data.images, archs, range(3))
+
+    def draw(images: ImageSet, batch_size: int, seed: int, device: str) -> Batch:
+        next(event for event in drawn if not event.is_set()).set()
+        return draw_minibatch(images, batch_size, seed, device)
+
+    taken = itertools.count(1)
+
+    def determinant(kernel: np.ndarray) -> float:
+        assert drawn[min(next(taken), 2)].wait(60)
+        return log_determinant(kernel)
+
+    monkeypatch.setattr("zcpt_ray.search.validation.draw_minibatch", draw)
+    monkeypatch.setattr("zcpt_ray.proxies.nwot.log_determinant", determinant)
+    monkeypatch.setitem(DEVICES, "cpu", dataclasses.replace(DEVICES["cpu"], works_apart=True))
+    (apart,) = validate(search, data.images, archs, range(3))
+    assert apart.measures == plain.measures
 
 
 @pytest.mark.parametrize(("workers", "sizes"), [(1, [3, 3, 1]), (3, [3, 3, 1]), (5, [2, 1, 2, 1, 1]), (99, [1] * 7)])

@@ -20,6 +20,8 @@ from zcpt_ray.errors import UserError
 
 Measured = tuple[float, ...]
 """What each measure of a proxy gave for one architecture on one minibatch."""
+Measuring = Callable[[], list[Measured]]
+"""Measures that a device is at: the call waits for them and does what is left to do on the host."""
 
 
 def only_measure(measured: Sequence[Measured]) -> list[float]:
@@ -34,8 +36,8 @@ class Proxy:
     Each of `measures` maps (net, batch) to a number, greater is better; it takes any network and leaves it as it was:
     weights, gradients, modes, buffers, hooks. `combine` turns the measures of architectures that are compared with each
     other into their scores; a proxy with one measure uses it as it is. `measure_variants(supernet, archs, batch,
-    alone)`, where there is one, gives the same numbers (1e-5 relative) for many architectures at once, see
-    `measure_archs`. The other fields are for the reader.
+    alone)`, where there is one, gives a function that returns the same numbers (1e-5 relative) for many architectures
+    at once, see `start_measuring`. The other fields are for the reader.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Proxy:
     thin: bool = False
     """Whether it also looks at the network's thin form, which not every space has (`Space.thin`)."""
     combine: Callable[[Sequence[Measured]], list[float]] = only_measure
-    measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], list[Measured]] | None = None
+    measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], "Measuring"] | None = None
 
     def measure(self, net: nn.Module, batch: Batch) -> Measured:
         """All measures of one network.
@@ -85,9 +87,19 @@ def measure_archs(
     Raises:
         UserError: one is NaN, or the proxy left the network in another state.
     """
+    return start_measuring(proxy, supernet, archs, batch, alone)()
+
+
+def start_measuring(
+    proxy: Proxy, supernet: Supernet, archs: Sequence[PartialArch], batch: Batch, alone: bool = False
+) -> Measuring:
+    """As `measure_archs`, in two parts: on a GPU what is returned can be called, by another thread too, while it works.
+
+    Only what a proxy's `measure_variants` leaves to do on the host is done then.
+    """
     with exact_float32():
         if proxy.measure_variants:
-            measured = proxy.measure_variants(supernet, archs, batch, alone)
+            measuring = proxy.measure_variants(supernet, archs, batch, alone)
         else:
             known: dict[Hashable, Measured] = {}
             keys = [supernet.key(arch) for arch in archs]
@@ -95,13 +107,18 @@ def measure_archs(
                 if key not in known:
                     measure = proxy.measure if known else partial(_measured, proxy)  # the first stands for all
                     known[key] = measure(MaskedSupernet(supernet, arch), batch)
-            measured = [known[key] for key in keys]
+            measuring = partial(list, [known[key] for key in keys])
+    return partial(_without_nan, proxy, measuring, archs, len(batch.images))
+
+
+def _without_nan(proxy: Proxy, measuring: Measuring, archs: Sequence[PartialArch], num_images: int) -> list[Measured]:
+    measured = measuring()
     for arch, values in zip(archs, measured, strict=True):
         if any(math.isnan(value) for value in values):
             kept = ", ".join(
                 f"{edge.name} {'/'.join(ops)}" for edge, ops in zip(arch.edges, arch.kept, strict=True) if ops
             )
-            raise UserError(f"proxy {proxy.name!r} gave NaN on a minibatch of {len(batch.images)} for {kept}")
+            raise UserError(f"proxy {proxy.name!r} gave NaN on a minibatch of {num_images} for {kept}")
     return measured
 
 

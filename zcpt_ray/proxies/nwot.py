@@ -21,7 +21,7 @@ from zcpt_ray.engine.ops import ReLUConvBN
 from zcpt_ray.engine.relu_codes import ACTIVATIONS, relu_code, watched_activations
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.proxies.base import Measured, Proxy
+from zcpt_ray.proxies.base import Measuring, Proxy
 
 
 def log_determinant(kernel: np.ndarray) -> float:
@@ -80,15 +80,15 @@ class ReluCount:
 
     def measure_variants(
         self, supernet: Supernet, archs: Sequence[PartialArch], batch: Batch, alone: bool
-    ) -> list[Measured]:
-        """`score` of each of `archs`, all at once; see `Proxy`."""
+    ) -> Measuring:
+        """`score` of each of `archs`, all at once; see `Proxy`. Determinants are left to do on the host."""
         sums = CodeKernels.on(batch.images.device, len(archs), len(batch.images))
         for site in supernet.relu_sites(archs, batch.images):
             read = site.without_removed_ops() if alone else site
             times = read.relus + read.blocks if self.counts_blocks else read.relus
             sums.add(site.archs, read.code, times, read.silent)
         _require_seen(sums)
-        return [(log_determinant(kernel),) for kernel in sums.kernels()]
+        return lambda: [(log_determinant(kernel),) for kernel in sums.kernels()]
 
     def proxy(self, name: str, reference: str) -> Proxy:
         """This reading as a row of the table of proxies."""

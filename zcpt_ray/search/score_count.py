@@ -9,7 +9,7 @@ from torch import nn
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.supernet import Supernet
-from zcpt_ray.proxies.base import Measured, Proxy
+from zcpt_ray.proxies.base import Measuring, Proxy
 
 TELL_SECONDS = 2
 """How often a proposal under way says how far it is, at most."""
@@ -39,10 +39,10 @@ class ScoreCount:
 
             def counted_variants(
                 supernet: Supernet, archs: Sequence[PartialArch], batch: Batch, alone: bool
-            ) -> list[Measured]:
-                measured = variants(supernet, archs, batch, alone)
+            ) -> Measuring:
+                measuring = variants(supernet, archs, batch, alone)
                 self.add(len(archs))
-                return measured
+                return measuring
 
             return replace(proxy, measure_variants=counted_variants)
         *others, last = proxy.measures

@@ -2,17 +2,18 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.benchmarks.tables import load_benchmark
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, draw_minibatch
-from zcpt_ray.devices import local_device
+from zcpt_ray.devices import DEVICES, local_device
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.proxies import Proxy, measure_archs
-from zcpt_ray.proxies.base import Measured
+from zcpt_ray.proxies import Proxy
+from zcpt_ray.proxies.base import Measured, Measuring, start_measuring
 from zcpt_ray.search.budgets import Budget
 from zcpt_ray.search.records import SearchResult, Validation
 from zcpt_ray.search.resolved import Search
@@ -52,13 +53,28 @@ class Networks:
         alone = [space.network(spec, num_classes, seed).to(device) for spec in specs]
         return cls(search.proxy, tuple((network, [PartialArch.whole(network.edges)]) for network in alone))
 
-    def measure(self, batch: Batch) -> list[Measured]:
-        """What the proxy measures of each, in their order."""
-        return [
-            values
-            for network, archs in self.parts
-            for values in measure_archs(self.proxy, network, archs, batch, alone=True)
-        ]
+    def start(self, batch: Batch) -> Measuring:
+        """What the proxy measures of each, in their order, once it is called."""
+        parts = [start_measuring(self.proxy, network, archs, batch, alone=True) for network, archs in self.parts]
+        return lambda: [values for part in parts for values in part()]
+
+
+def in_turn(started: Iterable[Measuring], works_apart: bool) -> Iterator[list[Measured]]:
+    """What each of `started` gives, in their order.
+
+    With `works_apart` a thread waits for one and does its share of the host while the device begins with the next.
+    """
+    if not works_apart:
+        yield from (measuring() for measuring in started)
+        return
+    with ThreadPoolExecutor(1) as host:
+        before: Future[list[Measured]] | None = None
+        for measuring in started:
+            if before:
+                yield before.result()
+            before = host.submit(measuring)
+        if before:
+            yield before.result()
 
 
 def validate(
@@ -78,11 +94,16 @@ def validate(
     config, device = search.config, local_device(search.config.device)
     networks = Networks.of(search, archs, images.num_classes, device)
     measured: list[dict[int, Measured]] = [{} for _ in archs]
-    for done, index in enumerate(minibatches):
+
+    def start(done: int, index: int) -> Measuring:
         scored(done * len(archs))
         batch = draw_minibatch(images, config.batch_size, derive_seed(config.seed, "validation", index), device)
-        for measures, values in zip(measured, networks.measure(batch), strict=True):
-            measures[index] = values
+        return networks.start(batch)
+
+    measurings = (start(done, index) for done, index in enumerate(minibatches))
+    for index, values in zip(minibatches, in_turn(measurings, DEVICES[device].works_apart), strict=True):
+        for measures, value in zip(measured, values, strict=True):
+            measures[index] = value
     seconds = (time.perf_counter() - started) / len(archs)
     return [Validation(arch, measures, seconds) for arch, measures in zip(archs, measured, strict=True)]
 
