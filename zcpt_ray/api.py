@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from torch import nn
 
+from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.cli.console import open_console
 from zcpt_ray.cli.flags import Cluster
 from zcpt_ray.cli.grid_flags import GridFlags
@@ -187,8 +188,8 @@ def rank(
         raise UserError("rank needs at least one architecture and one proxy")
     searches = [Search.of(replace(given, proxy=proxy)) for proxy in proxies]
     space, data = searches[0].space, load_data(searches[0])
-    texts = archs if isinstance(archs, Mapping) else {arch: arch for arch in archs}
-    encoded = {name: space.encode(space.decode(text)) for name, text in texts.items()}
+    texts = archs if isinstance(archs, Mapping) else {str(arch): arch for arch in archs}
+    encoded = {name: as_written(space, text) for name, text in texts.items()}
     there = spread(Cluster(local=not ray), given.device)
     tables = [rank_archs(search, encoded, there, data=data).set_index("name") for search in searches]
     scores = pd.DataFrame({name: table["score"] for name, table in zip(proxies, tables, strict=True)})

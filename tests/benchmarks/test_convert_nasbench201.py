@@ -82,6 +82,7 @@ def official_file(path: Path, zipped: bool) -> Path:
 @pytest.mark.parametrize("zipped", [False, True], ids=["as in 2020", "as today"])
 def test_the_official_format_becomes_a_table(zipped: bool, tmp_path: Path) -> None:
     table = convert(official_file(tmp_path / "nb.pth", zipped), tmp_path / "tables" / "nb.parquet")
+    assert dict(zip(table["arch"], table["index"], strict=True)) == {ARCHS[0]: 0, ARCHS[1]: 1}
     row = table.set_index("arch").loc[ARCHS[1]]
     assert row["cifar10_test_seed0"] == pytest.approx(81.777)
     assert np.isnan(row["cifar10_test_seed1"])

@@ -47,6 +47,17 @@ def test_architectures_from_a_file(tmp_path: Path) -> None:
         read_archs(path, SPACES["darts"])
 
 
+def test_architectures_of_a_file_in_other_notations(tmp_path: Path) -> None:
+    space, path = SPACES["nasbench201"], tmp_path / "archs.json"
+    path.write_text(
+        '\ufeff{"naslib": [4, 3, 3, 0, 0, 0], "numbers": "421211", "lines": " 421211\\r\\n"}\r\n', encoding="utf-8"
+    )
+    assert set(read_archs(path, space).values()) == {space.encode(space.decode("421211"))}
+    path.write_text('{"one": "421211", "other": "421212", "one": "000000"}')
+    with pytest.raises(UserError, match="'one' is there more than once"):
+        read_archs(path, space)
+
+
 def test_random_architectures_repeat_themselves() -> None:
     space = SPACES["toy-chain-2"]
     assert random_archs(space, 3, seed=0) == random_archs(space, 3, seed=0)

@@ -17,6 +17,7 @@ from zcpt_ray.search.proposal import StepScores
 from zcpt_ray.search.scoring import SCORINGS, Evidence
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.darts.candidates import DARTS_OP_NAMES, everywhere
+from zcpt_ray.spaces.darts.genotype import read_genotype
 from zcpt_ray.spaces.darts.network import EvaluationNetwork
 from zcpt_ray.spaces.darts.space import DARTS_SPACES, Darts
 from zcpt_ray.spaces.darts.wiring import DARTS_ENDS
@@ -64,6 +65,13 @@ def test_a_genotype_may_list_the_inputs_of_a_node_in_any_order() -> None:
         ("('sep_conv_5x5', 4)", "('sep_conv_5x5', 1)", "needs distinct candidate ops, got ('1', '1')"),
         (", ('sep_conv_5x5', 4)", "", "normal has 7 pairs"),
         ("normal_concat=range(2, 6)", "normal_concat=range(3, 6)", "normal_concat must be"),
+        ("normal_concat=range(2, 6)", "normal_concat=foo(2, 6)", "foo(2, 6) is no list"),
+        ("normal_concat=range(2, 6)", "normal_concat=range(2, 10**12)", "10 ** 12 is no list"),
+        ("normal_concat=range(2, 6)", "normal_concat=range(2, 999999999999)", "normal_concat must be"),
+        ("('sep_conv_5x5', 4)", "('sep_conv_5x5', 4.0)", "4.0 is no number of a node"),
+        ("('sep_conv_5x5', 4)", "('sep_conv_5x5', os.int64(4))", "is no list"),
+        ("normal=", "normal=[], normal=", "each once"),
+        ("Genotype(", "Genotype([], ", "each once"),
         ("Genotype(", "__import__('os').getcwd(", "not a genotype"),
         ("reduce=", "other=", "not a genotype"),
     ],
@@ -72,6 +80,41 @@ def test_near_misses_are_refused(old: str, new: str, said: str) -> None:
     assert old in BEST
     with pytest.raises(UserError, match=re.escape(said)):
         SPACES["darts"].decode(BEST.replace(old, new))
+
+
+COMPACT = str(
+    tuple(
+        tuple((source, DARTS_OP_NAMES.index(op)) for op, source in pairs) for pairs in read_genotype(DARTS_V2).values()
+    )
+)
+"""NASLib's way to write `DARTS_V2`."""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        re.sub(r", (\d)\)", r", np.int64(\1))", DARTS_V2),
+        re.sub(r"(normal|reduce)(_concat)?=", "", DARTS_V2),
+        DARTS_V2.replace("[2, 3, 4, 5]", "range(2, 6)"),
+        COMPACT,
+    ],
+)
+def test_other_notations_of_a_genotype(other: str) -> None:
+    assert other != DARTS_V2
+    assert SPACES["darts"].decode(other) == SPACES["darts"].decode(DARTS_V2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (" 3)", " 7)", "there is no op 7"),
+        (" 3)", " -1)", "there is no op -1"),
+        ("((", "(((0, 0), ", "normal has 9 pairs"),
+    ],
+)
+def test_near_misses_of_the_compact_form(old: str, new: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        SPACES["darts"].decode(COMPACT.replace(old, new, 1))
 
 
 def genotype_text(entry: dict[str, list[list[str | int]]]) -> str:

@@ -1,11 +1,12 @@
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from zcpt_ray.arch import ArchSpec, PartialArch
-from zcpt_ray.benchmarks.tables import load_benchmark
+from zcpt_ray.benchmarks.tables import as_written, load_benchmark
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import watched_inputs
 from zcpt_ray.errors import UserError
@@ -22,7 +23,8 @@ def test_a_space_keeps_its_contract(space: Space, batch: Batch) -> None:
     assert sorted(edge for stage in space.stages for lane in stage for edge in lane) == list(range(len(space.edges)))
     first = ArchSpec(space.name, tuple(edge.candidates[-edge.keep :] for edge in space.edges))
     text = space.encode(first)
-    assert space.encode(space.decode(text)) == text
+    for around in ("{}", "\ufeff{}", "{}\r\n", "\t {} \n"):
+        assert space.encode(space.decode(around.format(text))) == text
     assert space.network(first, 7, seed=0).eval()(batch.images).shape == (12, 7)
     with pytest.raises(UserError, match="not a"):
         space.decode("nonsense")
@@ -65,6 +67,30 @@ def test_all_of_nasbench201_round_trips() -> None:
     assert len(set(texts)) == 15_625
     assert [space.decode(text) for text in texts] == archs
     assert texts[0] == "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "421211",  # the op numbers of the table
+        "(4, 3, 3, 0, 0, 0)",  # NASLib's, whose edges are in another order
+        (4, 3, 3, np.int64(0), 0, 0),
+        "[4, 3, 3, np.int64(0), 0, 0]",
+    ],
+)
+def test_other_notations_of_nasbench201(other: object) -> None:
+    space = SPACES["nasbench201"]
+    text = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+    assert space.encode(space.decode(other)) == text
+
+
+@pytest.mark.data
+def test_op_numbers_and_indices_of_the_benchmark() -> None:
+    table = load_benchmark("nasbench201").table.reset_index()[["arch", "index", "ops"]]
+    for arch, index, ops in table.iloc[::311].itertuples(index=False):
+        assert [as_written(SPACES["nasbench201"], given) for given in (arch, ops, index, str(index))] == [arch] * 4
+    with pytest.raises(UserError, match="architectures 0 to 15624, got 15625"):
+        as_written(SPACES["nasbench201"], 15625)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ TRUSTED_TYPES: list[Any] = [
 def convert(source: Path, target: Path) -> pd.DataFrame:
     """Write the table of an official file to `target`, and return it.
 
-    Accuracies in percent after 200 epochs (`_e12`: after 12), mean over the training seeds and per seed.
+    `index` is the number that the file gives an architecture. Accuracies in percent after 200 epochs (`_e12`: after
+    12), mean over the training seeds and per seed.
 
     Raises:
         UserError: the file is missing, damaged, of another format, or asks for something that is not trusted.
@@ -51,7 +52,10 @@ def convert(source: Path, target: Path) -> pd.DataFrame:
     try:
         with torch.serialization.safe_globals(TRUSTED_TYPES):
             content = torch.load(source, map_location="cpu", weights_only=True)
-        rows = [_row(content["meta_archs"][index], results) for index, results in sorted(content["arch2infos"].items())]
+        rows = [
+            {"index": index, **_row(content["meta_archs"][index], results)}
+            for index, results in sorted(content["arch2infos"].items())
+        ]
     except (
         OSError,
         EOFError,

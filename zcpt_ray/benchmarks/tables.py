@@ -12,6 +12,7 @@ import pyarrow as pa
 from zcpt_ray.benchmarks.entries import BenchmarkEntry, BenchmarkRow
 from zcpt_ray.benchmarks.formats import NASBENCH201, TABLES, TableFormat
 from zcpt_ray.errors import UserError
+from zcpt_ray.spaces.base import Space
 from zcpt_ray.storage.paths import data_directory
 
 READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
@@ -188,6 +189,27 @@ def benchmark_note(space: str) -> str:
             f"Test errors of the best candidate: not in the {'' if TABLES[space].complete else 'partial '}table {path}"
         )
     return f"No test errors: there is no {path}. {TABLES[space].remedy}".rstrip()
+
+
+def as_written(space: Space, given: object) -> str:
+    """A given architecture as its space writes it.
+
+    A number is the place in the official files of NAS-Bench-201 and NATS-Bench, if the table of the space has `index`.
+
+    Raises:
+        UserError: it is no architecture of the space.
+    """
+    text = str(given)
+    try:
+        return space.encode(space.decode(text))
+    except UserError:
+        benchmark = load_benchmark(space.name) if text.strip().isdecimal() else None
+        if benchmark is None or "index" not in benchmark.table:
+            raise
+    found = benchmark.table.index[benchmark.table["index"] == int(text)]
+    if len(found) != 1:
+        raise UserError(f"{space.name} has architectures 0 to {benchmark.table['index'].max()}, got {text.strip()}")
+    return str(found[0])
 
 
 def has_partial_table(space: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.inputs import SearchData, costs_on, load_data
@@ -26,16 +27,18 @@ RANKED_TOGETHER = 5
 def read_archs(path: Path, space: Space, match: str = "") -> dict[str, str]:
     """Names and encoded architectures of a JSON file.
 
-    It holds an object whose values are texts, or have the lists of a genotype.
-    Only of names in which the regular expression `match` is found.
+    It holds an object whose values are texts, numbers, or lists of them, or have the lists of a genotype. Only of
+    names in which the regular expression `match` is found.
 
     Raises:
         UserError: the file is missing or no such object, or a value is not an architecture of `space`.
     """
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
         wanted = {name: value for name, value in raw.items() if re.search(match, name)}
-        texts = {name: value if isinstance(value, str) else _genotype_text(value) for name, value in wanted.items()}
+        texts = {
+            name: _genotype_text(value) if isinstance(value, dict) else str(value) for name, value in wanted.items()
+        }
     except re.error as error:
         raise UserError(f"{match!r} is no regular expression: {error}") from error
     except OSError as error:
@@ -47,7 +50,7 @@ def read_archs(path: Path, space: Space, match: str = "") -> dict[str, str]:
     archs = {}
     for name, text in texts.items():
         try:
-            archs[name] = space.encode(space.decode(text))
+            archs[name] = as_written(space, text)
         except UserError as error:
             raise UserError(f"{path}, {name!r}: {error}") from error
     return archs
@@ -106,6 +109,13 @@ def rank_archs(
 def _validate(shared: tuple[Search, ImageSet], part: Slice) -> list[Validation]:
     search, images = shared
     return validate(search, images, *part)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)!r} is there more than once")
+    return dict(pairs)
 
 
 def _genotype_text(raw: dict[str, Any]) -> str:

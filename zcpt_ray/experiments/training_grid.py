@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.configs import AS_THEY_ARE, TrainConfig, run_name
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import config_label, require_distinct
@@ -89,7 +90,7 @@ def trainings(
     for name, result in searches.items():
         chosen.append((name, replace(base, space=result.config.space, arch=result.best.arch), result))
     for name, text in archs.items():
-        chosen.append((name, replace(base, arch=space.encode(space.decode(text))), None))
+        chosen.append((name, replace(base, arch=as_written(space, text)), None))
     if not chosen or not seeds:
         raise UserError(
             "nothing to train: give --searches FOLDER..., --arch TEXT or --genotypes FILE, and at least one of --seeds"

@@ -5,12 +5,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.supernet import Supernet
+from zcpt_ray.spaces.texts import tidy
 
 Stage = tuple[tuple[int, ...], ...]
 """Lanes of edge indices. Each step of a stage decides one edge of every lane, on one minibatch."""
@@ -28,6 +30,11 @@ class Space(ABC):
     name: str
     edges: tuple[Edge, ...]
     made_for: int = 32
+
+    def __init_subclass__(cls) -> None:
+        """Have `decode` of every space read texts that are `tidy`."""
+        if read := vars(cls).get("decode"):
+            cls.decode = wraps(read)(lambda self, text: read(self, tidy(text)))  # type: ignore[method-assign]
 
     @property
     def edge_titles(self) -> dict[str, str]:
@@ -155,7 +162,7 @@ class Space(ABC):
 
     @abstractmethod
     def decode(self, text: str) -> ArchSpec:
-        """The inverse of `encode`.
+        """The inverse of `encode`. What is around the text in a file, such as line ends, is taken off before.
 
         Raises:
             UserError: `text` does not name an architecture of this space.

@@ -8,12 +8,19 @@ from zcpt_ray.engine.layers import Head, Layer, ResidualBlock, Stem
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.texts import expression, literal
 
 NASBENCH201_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NASBENCH201_ENDS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Source and target node of each edge."""
 NASBENCH201_NODE_NAMES = ("in", "1", "2", "out")
 """Their names in drawings."""
+
+
+NASLIB_OPS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
+"""In the order in which NASLib and HW-NAS-Bench number them."""
+NASLIB_ENDS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+"""The edges in their order."""
 
 
 class NASBench201(Space):
@@ -51,9 +58,15 @@ class NASBench201(Space):
         return f"|{ops[0]}+|{ops[1]}{ops[2]}+|{ops[3]}{ops[4]}{ops[5]}"
 
     def decode(self, text: str) -> ArchSpec:
-        ops = re.findall(r"\|?([^|~+]+)~\d\|", text)
+        """Reads, beside what `encode` writes, the op numbers of the tables (`421211`) and NASLib's tuples of six."""
+        numbered = numbered_ops(text)
+        ops = numbered or tuple(re.findall(r"\|?([^|~+]+)~\d\|", text))
         arch = ArchSpec(self.name, tuple((op,) for op in ops))
-        if len(ops) != len(self.edges) or not set(ops) <= set(NASBENCH201_OPS) or self.encode(arch) != text:
+        if (
+            len(ops) != len(self.edges)
+            or not set(ops) <= set(NASBENCH201_OPS)
+            or not (numbered or self.encode(arch) == text)
+        ):
             raise UserError(
                 f"not a NAS-Bench-201 architecture: {text!r}; expected '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' "
                 f"with ops of {', '.join(NASBENCH201_OPS)}"
@@ -72,3 +85,23 @@ class NASBench201(Space):
                 layers[f"cell{len(layers) - 1}"] = Cell(wiring, channels)
         layers["head"] = Head(channels)
         return Supernet(edges, layers, channels, num_classes)
+
+
+def numbered_ops(text: str) -> tuple[str, ...]:
+    """The ops of the edges, where `text` has their numbers.
+
+    Six digits are positions in `NASBENCH201_OPS`, a tuple or list of six numbers those in `NASLIB_OPS`, in the order of
+    `NASLIB_ENDS`. Nothing for other texts.
+    """
+    if re.fullmatch("[0-4]{6}", text):
+        return tuple(NASBENCH201_OPS[int(number)] for number in text)
+    try:
+        numbers = literal(expression(text))
+    except ValueError:
+        return ()
+    if not isinstance(numbers, tuple | list) or len(numbers) != len(NASLIB_ENDS):
+        return ()
+    if not all(type(number) is int and 0 <= number < len(NASLIB_OPS) for number in numbers):
+        return ()
+    ops = dict(zip(NASLIB_ENDS, numbers, strict=True))
+    return tuple(NASLIB_OPS[ops[ends]] for ends in NASBENCH201_ENDS)

@@ -28,7 +28,7 @@ class ToyChain(Space):
         return ">".join(ops[0] for ops in arch.kept)
 
     def decode(self, text: str) -> ArchSpec:
-        ops = text.split(">")
+        ops = [op.strip() for op in text.split(">")]
         if len(ops) != len(self.edges) or not set(ops) <= set(TOY_CHAIN_OPS):
             raise UserError(
                 f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of"

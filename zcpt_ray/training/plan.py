@@ -50,7 +50,8 @@ class TrainPlan:
         config = replace(config, space=located(config.space, SPACES), dataset=located(config.dataset, DATASETS))
         recipe = lookup(RECIPES, config.recipe, "recipe")
         space, dataset = find_space(config.space), find_dataset(config.dataset, config.images)
-        edges = space.single_path(space.decode(config.arch))
+        arch = space.decode(config.arch)
+        config, edges = replace(config, arch=space.encode(arch)), space.single_path(arch)
         for size in config.sizes:
             if size not in space.trained_sizes:
                 taken = ", ".join(f"--{name.replace('_', '-')}" for name in space.trained_sizes)

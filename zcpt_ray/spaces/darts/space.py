@@ -184,7 +184,7 @@ class Darts(Space):
         """Edges that no node keeps hold their first candidate."""
         try:
             return self._from_pairs(read_genotype(text))
-        except (ValueError, SyntaxError, TypeError, KeyError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(
                 f"not a genotype of {self.name}: {text!r}: {error}; expected Genotype(normal=[(op, input), ...],"
                 " normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6)), two pairs for each of the nodes"
