@@ -93,7 +93,12 @@ def test_a_name_that_is_there_is_refused_unless_it_is_to_be_replaced() -> None:
 def test_a_plug_in_that_fails(tmp_path: Path) -> None:
     for name, text, message in (
         ("breaks", "1 / 0", r"cannot run the plug-in file .*breaks.py: ZeroDivisionError"),
-        ("exits", "import sys; sys.exit(3)", r"cannot run the plug-in file .*exits.py: SystemExit\(3\)"),
+        ("exits", "import sys; sys.exit(3)", r"cannot run the plug-in file .*exits.py: it ends Python .* with 3\)"),
+        (
+            "parses",
+            "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('needed')\nparser.parse_args([])",
+            r"parses.py: it ends Python \(sys.exit, or argparse, with 2\); .* below `if __name__ == '__main__':`",
+        ),
         ("syntax", "def", r"syntax.py is no Python file: "),
         (
             "taken",
@@ -114,6 +119,25 @@ def test_a_plug_in_that_fails(tmp_path: Path) -> None:
             load_plugin(path)
     with pytest.raises(zc.UserError, match=r"no plug-in file .*nowhere.py"):
         load_plugin(tmp_path / "nowhere.py")
+
+
+def test_dataclasses_whose_annotations_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "annotated.py"
+    path.write_text("""
+from __future__ import annotations
+import typing
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Scaled:
+    factor: float = 2.0
+    unit: typing.ClassVar[str] = "none"
+    def __call__(self, net: object, batch: object) -> float:
+        return self.factor
+HINTS = typing.get_type_hints(Scaled)
+""")
+    module = load_plugin(path)
+    assert module.HINTS["factor"] is float
+    assert module.Scaled()(None, None) == 2
 
 
 def test_a_plug_in_that_changed_since_it_was_loaded(plugin: Path) -> None:

@@ -48,6 +48,11 @@ def load_plugin(place: str | Path, kind: str = "plug-in") -> ModuleType:
     except (Exception, SystemExit) as error:  # it may do anything
         del sys.modules[name]
         reason = str(error) if isinstance(error, UserError) else repr(error)
+        if isinstance(error, SystemExit):
+            reason = (
+                f"it ends Python (sys.exit, or argparse, with {error.code!r}); what it does as a program belongs below"
+                " `if __name__ == '__main__':`"
+            )
         raise UserError(f"cannot run the {kind} file {path}: {reason}") from error
     finally:
         sys.path.remove(str(path.parent))
