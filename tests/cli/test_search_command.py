@@ -48,6 +48,22 @@ def test_a_search_ends_in_a_table_and_files(zcpt: Zcpt) -> None:
     assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()} == before
 
 
+def test_a_disk_that_fails_is_one_line(zcpt: Zcpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is noticed; the same command goes on."""
+
+    def fails(*args: object) -> None:
+        raise OSError(5, "Input/output error", "/there")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("zcpt_ray.search.run_store.RunStore.add_validation", fails)
+        ended = zcpt("search", *SMALL, "--out", "run")
+    assert ended.code == 2
+    assert (
+        ended.err.splitlines()[-1] == "error: [Errno 5] Input/output error: '/there'; what was finished before is kept"
+    )
+    assert zcpt("search", *SMALL, "--out", "run").code == 0
+
+
 def test_a_baseline_leaves_a_drawing_and_no_replay(zcpt: Zcpt) -> None:
     ended = zcpt("search", *SMALL, "--method", "random", "--out", "run")
     assert ended.out.startswith("Search toy-chain-1 on digits by method random, N = 1, V = 1, batch 8, seed 0\n")

@@ -152,7 +152,7 @@ def test_what_cannot_work_is_refused_at_once(cluster: int, tmp_path: Path) -> No
         if "64" in message or "GPU" not in message or not ray.cluster_resources().get("GPU"):
             with pytest.raises(UserError, match=message):
                 run_grid(TRIALS, count, out, options)
-    with pytest.raises(UserError, match=r"MiB free, a grid needs 1099511627776 MiB"):
+    with pytest.raises(UserError, match=r"MiB free, 1099511627776 MiB are needed"):
         require_storage(tmp_path, 1 << 60)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 

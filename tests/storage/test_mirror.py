@@ -42,7 +42,7 @@ def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file")
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "b").write_text("b")
-    with pytest.raises(UserError, match="cannot copy to "):
+    with pytest.raises(UserError, match="cannot write "):
         copy(tmp_path / "source", tmp_path / "a" / "below")
 
 

@@ -1,10 +1,15 @@
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.engine.memory import saved
 from zcpt_ray.errors import UserError
 from zcpt_ray.reports.figures import save_figure
 from zcpt_ray.reports.tables import write_table
@@ -12,7 +17,8 @@ from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.run_store import RunStore
-from zcpt_ray.storage.paths import RemotePath, any_path, cache_directory, data_directory, whole_file
+from zcpt_ray.storage.paths import RemotePath, any_path, cache_directory, data_directory, whole_file, write_whole
+from zcpt_ray.storage.run_directory import write_json
 
 
 def test_a_uri_is_used_like_a_path(tmp_path: Path) -> None:
@@ -65,6 +71,42 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError), whole_file(place / "x") as temporary:
             temporary.write_text(f"half {1 / 0}")
         assert not (place / "x").exists()
+        assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def no_room_for(num_bytes: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes, as if the disk were full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    path, kept = tmp_path / "table", pd.DataFrame({"x": range(3)})
+    write_table(kept, path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    writes: list[Callable[[], object]] = [
+        lambda: write_table(pd.DataFrame({"x": range(9999)}), path),
+        lambda: write_whole(path.with_suffix(".csv"), "x" * 2000),
+        lambda: write_whole(path.with_suffix(".pt"), saved(torch.zeros(999))),
+        lambda: write_json(path.with_suffix(".json"), ["x"] * 999),
+        lambda: save_figure(Figure(), path),
+    ]
+    for write in writes:
+        with no_room_for(1000), pytest.raises(UserError, match=r"cannot write .*/table\.\w+: File too large; what was"):
+            write()
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", any_path(f"file://{tmp_path}/file")):
+        with pytest.raises(UserError, match=r"cannot write .*file/x/y.json: "):
+            write_json(place / "x" / "y.json", {})
 
 
 def test_an_unknown_kind_of_uri_is_one_line() -> None:

@@ -81,7 +81,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
     from zcpt_ray.experiments.grids import require_storage
     from zcpt_ray.reports.tables import write_table
     from zcpt_ray.reports.terminal import print_table
-    from zcpt_ray.storage.paths import any_path
+    from zcpt_ray.storage.paths import any_path, write_whole
 
     timed = {
         "nasbench201": nasbench201_rows,
@@ -99,7 +99,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
 
     def add(what: str, seconds: dict[str, float]) -> None:
         rows.append({"seconds for": what, **{name: f"{value:.3g}" for name, value in seconds.items()}})
-        (out / "benchmark.csv").write_text(pd.DataFrame(rows).to_csv(index=False))
+        write_whole(out / "benchmark.csv", pd.DataFrame(rows).to_csv(index=False))
         console.print(f"{what}: " + ", ".join(f"{name} {value:.3g}" for name, value in seconds.items()))
 
     # First, while this process is small: on Linux a child starts with its parent's peak.

@@ -1,7 +1,10 @@
-"""Memory of a process that allocates and frees the same large tensors over and over."""
+"""Memory of a process that allocates and frees the same large tensors over and over, and states of it as bytes."""
 
 import ctypes
+import io
 from functools import cache
+
+import torch
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's `mallopt`."""
@@ -18,3 +21,10 @@ def keep_freed_memory() -> None:
     if mallopt:
         for parameter, value in ((MMAP_THRESHOLD, 32 << 20), (TRIM_THRESHOLD, 512 << 20), (TOP_PAD, 64 << 20)):
             mallopt(parameter, value)
+
+
+def saved(state: object) -> bytes:
+    """What `torch.save` makes of a state. On a full disk it would itself only say "unexpected pos"."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

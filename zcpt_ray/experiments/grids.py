@@ -95,5 +95,5 @@ def require_storage(out: AnyPath, num_bytes: int = 64 << 20) -> None:
         raise UserError(f"cannot write to {out}: {error}") from error
     if free < num_bytes:
         raise UserError(
-            f"{out} has {free >> 20} MiB free, a grid needs {num_bytes >> 20} MiB at least; give another --out"
+            f"{out} has {free >> 20} MiB free, {num_bytes >> 20} MiB are needed at least; give another --out"
         )

@@ -16,7 +16,7 @@ from zcpt_ray.reports.run_folders import GridRow, read_grid, search_directories
 from zcpt_ray.reports.training_tables import Trained
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.spaces import Space, find_space
-from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.storage.paths import AnyPath, write_whole
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.records import EpochMetrics, TrainResult
 from zcpt_ray.training.trainer import train
@@ -153,8 +153,7 @@ def write_grid(grid: Sequence[Training], out: AnyPath) -> None:
         here = {_what(row) for row in rows}
         begun = [row for row in read_grid(out) if (out / "trials" / row.run_id).exists()]
         rows += [row for row in begun if _what(row) not in here]
-    with whole_file(out / "grid.json") as temporary:
-        temporary.write_text(json.dumps({"trials": [row.to_dict() for row in rows]}, indent=1))
+    write_whole(out / "grid.json", json.dumps({"trials": [row.to_dict() for row in rows]}, indent=1))
 
 
 def _what(row: GridRow) -> tuple[str, str]:

@@ -11,16 +11,15 @@ from matplotlib.figure import Figure
 
 from zcpt_ray.reports.published_trainings import PublishedTraining
 from zcpt_ray.reports.tables import sample_deviation
-from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.paths import AnyPath, write_whole
 
 mpl.use("Agg")
 
 
 def save_figure(figure: Figure, stem: AnyPath) -> None:
     """As .png and .svg beside each other; text in the .svg stays text."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".png", ".svg"):
-        stem.with_suffix(suffix).write_bytes(drawn(figure, suffix[1:]))
+        write_whole(stem.with_suffix(suffix), drawn(figure, suffix[1:]))
 
 
 def drawn(figure: Figure, kind: str) -> bytes:

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from zcpt_ray.errors import UserError
 from zcpt_ray.reports import page
 from zcpt_ray.reports.ablation_tables import cells
 from zcpt_ray.reports.page import PageSection
@@ -16,7 +15,7 @@ from zcpt_ray.reports.tables import benchmark_errors, benchmark_name, mean_and_d
 from zcpt_ray.reports.training_section import training_parts
 from zcpt_ray.reports.training_tables import Trained, each_once
 from zcpt_ray.search.records import SearchResult
-from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.storage.paths import AnyPath, write_whole
 
 PAGE_TITLE = "Zero-cost searches and trainings"
 
@@ -49,11 +48,7 @@ def write_report(places: Sequence[AnyPath], out: AnyPath) -> tuple[AnyPath, list
     """
     runs = find_runs(places)
     page = out if out.name.endswith(".html") else out / "report.html"
-    try:
-        with whole_file(page) as temporary:
-            temporary.write_bytes(report_page(runs).encode(errors="replace"))
-    except OSError as error:
-        raise UserError(f"cannot write {page}: {error}") from error
+    write_whole(page, report_page(runs).encode(errors="replace"))
     return page, runs.problems
 
 

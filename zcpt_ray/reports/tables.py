@@ -9,7 +9,7 @@ import pandas as pd
 from zcpt_ray.benchmarks.entries import BenchmarkRow
 from zcpt_ray.reports.published import paper_covers, published_error
 from zcpt_ray.search.records import SearchResult
-from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.paths import AnyPath, write_whole
 
 BENCHMARK_TITLE = "The best candidate in the benchmark's table"
 COSTS_TITLE = "The best candidate's networks"
@@ -152,13 +152,12 @@ def cost_table(costs: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, stem: AnyPath) -> None:
     """The table as .csv and .parquet for programs, .md and .tex for people, beside each other."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    stem.with_suffix(".csv").write_text(table.to_csv(index=False))
-    stem.with_suffix(".parquet").write_bytes(table.to_parquet())
+    write_whole(stem.with_suffix(".csv"), table.to_csv(index=False))
+    write_whole(stem.with_suffix(".parquet"), table.to_parquet())
     shown = readable(table)
     cells = shown.map(lambda value: value.replace("|", "\\|") if isinstance(value, str) else value)
-    stem.with_suffix(".md").write_text(cells.to_markdown(index=False, disable_numparse=True) + "\n")
-    stem.with_suffix(".tex").write_text(shown.to_latex(index=False, escape=True))
+    write_whole(stem.with_suffix(".md"), cells.to_markdown(index=False, disable_numparse=True) + "\n")
+    write_whole(stem.with_suffix(".tex"), shown.to_latex(index=False, escape=True))
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,11 +20,12 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, epoch_of_minibatches
 from zcpt_ray.devices import LOOK_STEPS
 from zcpt_ray.engine.inspection import batch_statistics
+from zcpt_ray.engine.memory import saved
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.seeding import derive_seed
-from zcpt_ray.storage.paths import cache_directory, whole_file
+from zcpt_ray.storage.paths import cache_directory, write_whole
 
 log = logging.getLogger(__name__)
 RETRAINING_SHARE = 0.1
@@ -103,8 +104,7 @@ class SupernetTrainer:
         other.supernet = copy.deepcopy(self.supernet)
         other._fit(arch, self.config.retrain_epochs, first=False, checkpoint=None)
         accuracy = other.accuracy(arch)
-        with whole_file(kept) as temporary:
-            temporary.write_text(json.dumps(accuracy))
+        write_whole(kept, json.dumps(accuracy))
         return accuracy
 
     def _cached(self, *more: str) -> Path:
@@ -183,8 +183,7 @@ def _save(path: Path, epoch: int, trainer: SupernetTrainer, *optimizers: Any) ->
         "alphas": [alpha.detach() for alpha in trainer.alphas],
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    with whole_file(path) as temporary:
-        torch.save(state, temporary)
+    write_whole(path, saved(state))
 
 
 def _load(path: Path, trainer: SupernetTrainer, *optimizers: Any) -> int:

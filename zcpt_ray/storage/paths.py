@@ -6,7 +6,7 @@ A file is there whole or not at all, whenever a process or a machine dies.
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -125,23 +125,44 @@ def any_path(place: str | Path | RemotePath) -> AnyPath:
 
 @contextmanager
 def whole_file(path: AnyPath) -> Iterator[Path]:
-    """A temporary path to write to, which becomes `path` when the block ends well.
+    """A temporary path to write to, which becomes `path` when the block ends well, and else is removed.
 
     It lies beside `path` if that is local.
+
+    Raises:
+        UserError: it cannot be written: no room, no right to, no such store.
     """
-    if isinstance(path, RemotePath):  # an object appears once it is written whole
-        with tempfile.TemporaryDirectory() as folder:
-            temporary = Path(folder) / path.name
+    try:
+        if isinstance(path, RemotePath):  # an object appears once it is written whole
+            with tempfile.TemporaryDirectory() as folder:
+                temporary = Path(folder) / path.name
+                yield temporary
+                path.parent.mkdir()
+                path.write_bytes(temporary.read_bytes())
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
             yield temporary
-            path.parent.mkdir()
-            path.write_bytes(temporary.read_bytes())
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    yield temporary
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise UserError(f"cannot write {path}: {reason}; what was finished before is kept") from error
+
+
+def write_whole(path: AnyPath, content: str | bytes) -> None:
+    """Write a file that is there whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def data_directory() -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from zcpt_ray.errors import UserError
-from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.storage.paths import AnyPath, write_whole
 
 
 def claim_directory(
@@ -68,8 +68,7 @@ def read_json(path: AnyPath) -> Any:
 
 def write_json(path: AnyPath, content: Any) -> None:
     """Write JSON to a file that is there whole or not at all; infinite numbers become the texts `inf` and `-inf`."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(_strict(content), indent=1, allow_nan=False))
+    write_whole(path, json.dumps(_strict(content), indent=1, allow_nan=False))
 
 
 def _strict(content: Any) -> Any:

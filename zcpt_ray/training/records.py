@@ -8,7 +8,7 @@ import pandas as pd
 
 from zcpt_ray.configs import TrainConfig, run_name
 from zcpt_ray.errors import UserError
-from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.storage.paths import AnyPath, write_whole
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ class TrainResult:
 
     def save(self, directory: AnyPath) -> None:
         """Write `training.json`."""
-        with whole_file(directory / "training.json") as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        write_whole(directory / "training.json", json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def load(cls, directory: AnyPath) -> "TrainResult":

@@ -23,10 +23,11 @@ from zcpt_ray.devices import DEVICES, LOOK_STEPS, card_name
 from zcpt_ray.engine.depthwise import speed_up_depthwise
 from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.inspection import module_costs
+from zcpt_ray.engine.memory import saved
 from zcpt_ray.engine.precision import fast_convolutions
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
-from zcpt_ray.storage.paths import AnyPath, whole_file
+from zcpt_ray.storage.paths import AnyPath, write_whole
 from zcpt_ray.training.image_feed import Feed, WorkerPart
 from zcpt_ray.training.plan import TrainPlan, claim, compile_options, training_device
 from zcpt_ray.training.recipes import Recipe
@@ -135,8 +136,7 @@ class Trainer:
             "network": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with whole_file(path) as temporary:
-            torch.save(state, temporary)
+        write_whole(path, saved(state))
 
     def load(self, path: AnyPath | None) -> list[EpochMetrics]:
         """Take up what `save` wrote, if anything: that of the first worker, for all. The epochs that are done.
