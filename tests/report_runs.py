@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from zcpt_ray.benchmarks.entries import BenchmarkEntry, BenchmarkRow
-from zcpt_ray.configs import SearchConfig, TrainConfig, run_name
+from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.identity import run_name
 from zcpt_ray.reports.decision_tables import replay_table
 from zcpt_ray.reports.figures import save_figure
 from zcpt_ray.reports.run_folders import GridRow

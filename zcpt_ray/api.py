@@ -56,6 +56,7 @@ class SearchFields(TypedDict, total=False):
     scoring: str
     method: str
     order: str
+    lanes: str
     num_proposals: int
     num_validations: int
     batch_size: int

@@ -1,13 +1,11 @@
 """What a run is: frozen, checked configurations, and the presets."""
 
 import dataclasses
-import hashlib
-import json
 import numbers
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType, NoneType
+from types import NoneType
 from typing import Any, get_args
 
 import numpy as np
@@ -150,6 +148,9 @@ AS_THEY_ARE = ImageOptions()
 """Images are read as the data set has them."""
 
 
+LANES = ("together", "in-turn")
+
+
 @dataclass(frozen=True)
 class SearchConfig:
     """One Zero-Cost-PT search (algorithm 1 of the paper).
@@ -170,6 +171,10 @@ class SearchConfig:
     """How an architecture is proposed: discretize a supernet edge by edge, or one of the baselines."""
     order: str = "random"
     """In which order edges are discretized."""
+    lanes: str = "together"
+    """Where a step decides an edge of two kinds of cells (DARTS): rates the ops of both before it decides either
+    (together), or those of the second once the first is decided (in-turn, as the paper's released code).
+    """
     num_proposals: int = 10
     """N: how often the whole supernet is discretized."""
     num_validations: int = 100
@@ -195,8 +200,9 @@ class SearchConfig:
         for name in ("max_params", "max_flops"):
             if (limit := getattr(self, name)) is not None and not limit > 0:
                 raise UserError(f"{name} must be a number of millions above 0, got {limit}")
-        if self.device not in DEVICE_NAMES:
-            raise UserError(f"unknown device {self.device!r}; choose from {', '.join(DEVICE_NAMES)}")
+        for name, choices in (("device", DEVICE_NAMES), ("lanes", LANES)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "SearchConfig":
@@ -277,21 +283,3 @@ class TrainConfig:
     def setting(self) -> "TrainConfig":
         """The same without what differs within one experiment: architecture, space and seed, nor where it runs."""
         return TrainConfig(**{**vars(self), "arch": "", "space": "", "seed": 0, "device": "auto", "loader_workers": 0})
-
-
-def identity(config: SearchConfig | TrainConfig, own: Mapping[str, str]) -> dict[str, Any]:
-    """What a run directory is claimed with: the configuration and, by kind and name, what the user's own parts hold."""
-    named = dataclasses.asdict(config)
-    if config.images == AS_THEY_ARE:  # as in runs from before there were any
-        del named["images"]
-    return named | ({"own": dict(own)} if own else {})
-
-
-def run_name(config: SearchConfig | TrainConfig, own: Mapping[str, str] = MappingProxyType({})) -> str:
-    """A short digest of `identity`: the name of a run."""
-    return digest(identity(config, own))
-
-
-def digest(identity: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits that stand for names and numbers."""
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()

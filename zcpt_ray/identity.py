@@ -1,4 +1,4 @@
-"""What objects of the user's own hold: the part of a run's identity that its configuration does not tell.
+"""What a run is told from others by: its configuration, and what objects of the user's own hold.
 
 A proxy, say, is made of functions and classes that other machines may not have. So a run is named by a digest of their
 code too (`content_digest`), and the modules that they come from are pickled by value (`own_modules`).
@@ -6,21 +6,45 @@ code too (`content_digest`), and the modules that they come from are pickled by 
 
 import copy
 import copyreg
+import dataclasses
 import hashlib
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+from zcpt_ray.configs import AS_THEY_ARE, SearchConfig, TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.plugins import file_of, files_digest, is_own, neighbours
 
+LATER_FIELDS = {"images": AS_THEY_ARE, "lanes": "together"}
+"""Fields that configurations once did not have, with what they then stood for."""
 _read: dict[int, tuple[object, bytes]] = {}
 """By id of a module's spec, which a reload makes anew: that spec, and what the module's files held."""
 _first_seen: dict[int, tuple[object, Any]] = {}
 """By id of an object: it, kept alive, and what it held."""
+
+
+def identity(config: SearchConfig | TrainConfig, own: Mapping[str, str]) -> dict[str, Any]:
+    """What a run directory is claimed with: the configuration and, by kind and name, what the user's own parts hold."""
+    named = dataclasses.asdict(config)
+    for name, default in LATER_FIELDS.items():  # as in runs from before they were there
+        if getattr(config, name, None) == default:
+            del named[name]
+    return named | ({"own": dict(own)} if own else {})
+
+
+def run_name(config: SearchConfig | TrainConfig, own: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A short digest of `identity`: the name of a run."""
+    return digest(identity(config, own))
+
+
+def digest(identity: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits that stand for names and numbers."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def content_digest(record: object) -> str:

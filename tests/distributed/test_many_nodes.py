@@ -23,13 +23,14 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from zcpt_ray.configs import SearchConfig, run_name
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets import DATASETS, Dataset, RawImages
 from zcpt_ray.distributed import search as distributed
 from zcpt_ray.distributed.cluster import TaskResources, describe, task_options
 from zcpt_ray.distributed.grids import GridOptions, run_grid
 from zcpt_ray.distributed.search import run_search
 from zcpt_ray.experiments.grids import Metrics, Trial
+from zcpt_ray.identity import run_name
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import Progress, SearchResult
 from zcpt_ray.search.resolved import Search

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import ray
 
-from zcpt_ray.configs import ImageOptions, SearchConfig, TrainConfig, run_name
+from zcpt_ray.configs import ImageOptions, SearchConfig, TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import search_cells
 from zcpt_ray.experiments.grids import Metrics, Trial, run_grid_locally
@@ -27,6 +27,7 @@ from zcpt_ray.experiments.training_grid import (
     trainings,
     write_grid,
 )
+from zcpt_ray.identity import run_name
 from zcpt_ray.reports.run_folders import read_grid
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.storage.paths import AnyPath

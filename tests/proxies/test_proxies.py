@@ -9,12 +9,15 @@ from torch import nn
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.benchmarks.tables import load_benchmark
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.ops import ReLUConvBN
 from zcpt_ray.engine.supernet import MaskedSupernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES, Proxy, measure_archs, score_archs
-from zcpt_ray.proxies.tenas import linear_regions, negative_condition_number, rank_sum
+from zcpt_ray.proxies.base import score_network
+from zcpt_ray.proxies.tenas import linear_regions, negative_condition_number, random_crops, rank_sum
+from zcpt_ray.search.resolved import Search
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.nasbench201 import NASBench201
@@ -185,9 +188,108 @@ def test_zen_score_by_hand() -> None:
     assert PROXIES["zen_score"].measure(net, batch) == pytest.approx((moved + 0.5 * math.log(variance),), rel=1e-4)
 
 
-def test_zen_score_needs_a_pooling_layer(batch: Batch) -> None:
-    with pytest.raises(UserError, match="zen_score needs a network with a global pooling layer"):
+class Squeezed(nn.Module):
+    """Convolution, batch norm and a gate that pools, as squeeze-excite has it; then `pool`, and a linear layer."""
+
+    def __init__(self, pool: nn.Module | None = None, tracks: bool = True) -> None:
+        super().__init__()
+        self.pool = pool
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=tracks), nn.ReLU())
+        self.squeeze = nn.AdaptiveAvgPool2d(1) if pool else nn.Identity()
+        self.last = nn.ReLU()
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x)
+        x = self.last(x * torch.sigmoid(self.squeeze(x)))
+        return self.head(self.pool(x).flatten(1) if self.pool else x.mean((2, 3)))
+
+
+def test_zen_score_reads_what_the_last_global_pool_reads(batch: Batch) -> None:
+    """A pool inside does not count; a pool that is no module, or takes the maximum, changes nothing."""
+    scores, distances = [], []
+    for pool in (nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)):
+        net, seen = Squeezed(pool), []
+        pool.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        scores += PROXIES["zen_score"].measure(net, batch)
+        assert [tuple(features.shape) for features in seen] == [(12, 4, 30, 30)] * 2
+        distances.append(math.log(float((seen[0] - seen[1]).abs().sum((1, 2, 3)).mean())))
+    assert scores[0] == pytest.approx(scores[1], rel=1e-6)
+    assert distances[0] == pytest.approx(distances[1], rel=1e-6)
+    assert 0 < scores[0] - distances[0] < 1  # the one batch norm
+    bare = Squeezed()
+    with_module = nn.Sequential(bare.body, bare.squeeze, bare.last)  # the same but for the gate
+    assert math.isfinite(PROXIES["zen_score"].measure(bare, batch)[0])
+    assert with_module(batch.images).dim() == 4
+
+
+def test_zen_score_says_what_it_cannot_read(batch: Batch) -> None:
+    with pytest.raises(UserError, match="reads the features before global pooling, and nothing here gives any"):
         PROXIES["zen_score"].measure(nn.Flatten(), batch)
+    with pytest.raises(UserError, match=r"reads running statistics, and the batch norm 'body.1' keeps none"):
+        PROXIES["zen_score"].measure(Squeezed(nn.AdaptiveAvgPool2d(1), tracks=False), batch)
+
+
+def test_zen_score_leaves_out_skips_that_are_still_a_choice(small_space: NASBench201, batch: Batch) -> None:
+    """So removing one changes nothing, and 3x3 convolutions are missed most; a decided skip counts."""
+    supernet, arch = small_space.supernet(10, seed=0), PartialArch.all_open(small_space.edges)
+    zen = PROXIES["zen_score"]
+    (whole,) = score_archs(zen, supernet, [arch], batch)
+    ops = small_space.edges[0].candidates
+    for edge in arch.open_edges:
+        scores = dict(zip(ops, score_archs(zen, supernet, [arch.perturb(edge, op) for op in ops], batch), strict=True))
+        assert scores["skip_connect"] == scores["none"] == whole
+        assert min(scores, key=scores.__getitem__) == "nor_conv_3x3"
+    skip, none = score_archs(zen, supernet, [arch.discretize(5, (op,)) for op in ("skip_connect", "none")], batch)
+    assert skip != none
+
+
+@by_name
+def test_networks_and_images_of_other_precision(proxy: Proxy, small_space: NASBench201, batch: Batch) -> None:
+    """Images are taken as the weights are; in half precision scores would be wrong, and are refused."""
+    net, doubles = (small_space.network(small_space.arch(4321), 10, seed=0) for _ in range(2))
+    doubles.double()
+    if len(proxy.measures) > 1:
+        net, score = net, lambda net, batch: sum(proxy.measure(net, batch))
+        assert score(doubles, Batch(batch.images.double(), batch.labels)) == pytest.approx(score(net, batch), rel=1e-2)
+        return
+    expected = score_network(proxy, net, batch)
+    for given in (net, doubles):
+        for dtype in (torch.float32, torch.float64, torch.bfloat16):
+            other = Batch(batch.images.bfloat16().to(dtype), batch.labels)
+            assert score_network(proxy, given, other) == pytest.approx(expected, rel=0.1), (dtype,)
+    for half in (torch.bfloat16, torch.float16):
+        with pytest.raises(UserError, match=f"scores need weights in float32 or float64, these are {half}"):
+            score_network(proxy, net.to(half), Batch(batch.images.to(half), batch.labels))
+
+
+@by_name
+def test_minibatches_that_are_too_small(proxy: Proxy, small_space: NASBench201, batch: Batch) -> None:
+    """Said with the number that is needed, before any work."""
+    needed = proxy.images_needed()
+    if needed == 1:
+        return
+    few = Batch(batch.images[: needed - 1], batch.labels[: needed - 1])
+    net = small_space.supernet(10, seed=0)
+    message = f"proxy '{proxy.name}' needs minibatches of at least {needed} images, got {len(few.images)}"
+    for score in (
+        lambda: proxy.measure(net, few),
+        lambda: measure_archs(proxy, net, [PartialArch.all_open(net.edges)], few),
+    ):
+        with pytest.raises(UserError, match=message):
+            score()
+    if needed > 2:
+        with pytest.raises(UserError, match=f"at least {needed} images, got {needed - 1}"):
+            Search.of(SearchConfig(space="toy-chain-1", proxy=proxy.name, batch_size=needed - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("nwot", 2), ("jacob_cov", 3), ("zico", 6), ("grad_norm", 3), ("zen_score", 3), ("params", 1)],
+)
+def test_how_many_images_are_needed(name: str, needed: int) -> None:
+    assert PROXIES[name].images_needed() == needed
+    assert PROXIES["zico"].images_needed(has_batch_norms=False) == 2
 
 
 def test_ntk_by_hand() -> None:
@@ -203,14 +305,26 @@ def test_ntk_by_hand() -> None:
 
 
 def test_linear_regions_by_hand(batch: Batch) -> None:
-    """One ReLU on 9 pixels: as many regions as sign patterns were drawn, nearly all 2^9."""
+    """One ReLU on 9 pixels: as many regions as sign patterns are in the crops, nearly all 2^9."""
     net = nn.Sequential()
     with pytest.raises(UserError, match="thin form"):
         linear_regions(net, batch)
     net.__dict__["thin"] = nn.Sequential(nn.ReLU())
-    images = [drawn((1000, 1, 3, 3), batch.seed, "linear regions", part) for part in range(3)]
-    patterns = np.unique((torch.cat(images) > 0).flatten(1).numpy(), axis=0)
+    patterns = np.unique((random_crops(batch) > 0).flatten(1).numpy(), axis=0)
     assert linear_regions(net, batch) == len(patterns) > 500
+    one_side = Batch(batch.images.abs(), batch.labels)
+    assert linear_regions(net, one_side) == 1
+
+
+def test_crops_are_parts_of_one_channel_of_an_image(batch: Batch) -> None:
+    """Numbered pixels tell where a crop comes from."""
+    images = torch.arange(2 * 3 * 5 * 4, dtype=torch.float32).reshape(2, 3, 5, 4)
+    crops = random_crops(Batch(images, torch.zeros(2, dtype=torch.int64), seed=3))
+    assert crops.shape == (3000, 1, 3, 3)
+    assert (crops - crops[:, :, :1, :1] == torch.tensor([[0, 1, 2], [4, 5, 6], [8, 9, 10]])).all()
+    first = {(int(value) // 20, int(value) % 20) for value in crops[:, 0, 0, 0]}
+    assert first == {(image, 4 * row + column) for image in range(6) for row in range(3) for column in range(2)}
+    assert torch.equal(crops, random_crops(Batch(images, torch.zeros(2, dtype=torch.int64), seed=3)))
 
 
 def test_rank_sum_by_hand() -> None:

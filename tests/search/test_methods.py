@@ -55,6 +55,18 @@ def test_pruning_records_what_it_took_away(data: SearchData) -> None:
     assert [len(d.scores) for d in decisions] == [4, 4, 4, 3, 3, 3, 2, 2, 2]
 
 
+def test_pruning_goes_stage_by_stage(data: SearchData) -> None:
+    """On DARTS ops first, then inputs of nodes: of 5 inputs two are left after three rounds."""
+    config = dataclasses.replace(CONFIG, space="darts-s2", method="prune", proxy="params")
+    proposal = propose(Search.of(config), data, 0)
+    decisions = proposal.decisions
+    assert [(d.step, len(d.scores)) for d in decisions[:28]] == [(0, 2)] * 28
+    assert all("node" in d.edge for d in decisions[28:])
+    assert [d.edge for d in decisions if d.step == 3] == ["normal/node5", "reduce/node5"]
+    assert [len(d.scores) for d in decisions if d.edge == "normal/node5"] == [5, 4, 3]
+    assert "skip_connect" not in proposal.arch
+
+
 def test_an_arch_is_counted_off() -> None:
     space = SPACES["toy-chain-2"]
     archs = [space.arch(index) for index in range(space.num_archs)]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, run_name
+from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import run_name
 from zcpt_ray.search.records import Decision, Proposal, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.run_store import RunStore
@@ -173,6 +174,7 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "proxy": "x",
         "scoring": "x",
         "order": "x",
+        "lanes": "in-turn",
         "num_proposals": 7,
         "num_validations": 7,
     }

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from zcpt_ray import proxies
-from zcpt_ray.configs import SearchConfig
+from zcpt_ray.configs import LANES, SearchConfig
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, draw_minibatch
 from zcpt_ray.devices import DEVICES, local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import run_name
 from zcpt_ray.proxies import Proxy
 from zcpt_ray.proxies.base import Measured
 from zcpt_ray.proxies.nwot import log_determinant
@@ -289,6 +290,25 @@ def test_a_method_without_a_budget() -> None:
         Search.of(dataclasses.replace(CONFIG, method="prune", max_params=1))
 
 
-def test_a_proxy_that_needs_a_thin_form() -> None:
-    with pytest.raises(UserError, match="'tenas' does not serve space 'darts': it has no thin form"):
-        Search.of(SearchConfig(space="darts", proxy="tenas"))
+def test_a_proxy_that_needs_a_thin_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zcpt_ray.spaces.nasbench201.NASBench201.thin", None)
+    with pytest.raises(UserError, match="'tenas' does not serve space 'nasbench201': it has no thin form"):
+        Search.of(SearchConfig(space="nasbench201", proxy="tenas"))
+
+
+def test_lanes_in_turn_see_what_the_first_lane_decided(data: SearchData) -> None:
+    """Within a step the normal edge is rated as ever; the reduction edge without the ops that it lost."""
+    config = dataclasses.replace(CONFIG, space="darts-small", proxy="params", batch_size=4)
+    together, in_turn = (propose(Search.of(dataclasses.replace(config, lanes=lanes)), data, 0) for lanes in LANES)
+    assert together.num_evaluations == in_turn.num_evaluations
+    first, second = together.decisions[:2]
+    assert in_turn.decisions[0] == first
+    assert in_turn.decisions[1].edge == second.edge
+    assert max(in_turn.decisions[1].scores.values()) != max(second.scores.values())
+    assert (
+        run_name(config)
+        == run_name(dataclasses.replace(config, lanes="together"))
+        != run_name(dataclasses.replace(config, lanes="in-turn"))
+    )
+    with pytest.raises(UserError, match="unknown lanes 'both'; choose from together, in-turn"):
+        dataclasses.replace(config, lanes="both")

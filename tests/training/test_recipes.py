@@ -16,6 +16,7 @@ def test_learning_rates_by_hand() -> None:
     warm = [0.5 * 245 / 245 / 5, 0.5 * 241 / 245]
     late = [0.5 * 1 / 245, 0.5 * 5 / (245 * 5), 0.5 * 1 / (245 * 5)]
     assert rates(RECIPES["imagenet-darts"], 0, 4, 244, 245, 249) == pytest.approx([*warm, *late])
+    assert rates(RECIPES["imagenet-darts-original"], 0, 1, 249) == pytest.approx([0.1, 0.097, 0.1 * 0.97**249])
     assert rates(RECIPES["imagenet-mobilenet"], 0, 149.5, 150) == pytest.approx(
         [0.5, 0.25 * (1 + math.sin(math.pi / 600)), 0.25]
     )

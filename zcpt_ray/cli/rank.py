@@ -20,7 +20,7 @@ RANK_HELP = Help(
     ),
     dict.fromkeys(
         (
-            *("scoring", "method", "order", "num_proposals", "evaluations", "max_params", "max_flops"),
+            *("scoring", "method", "order", "lanes", "num_proposals", "evaluations", "max_params", "max_flops"),
             *(training.name for training in fields(SupernetTraining)),
         ),
         "nothing is searched",

@@ -20,6 +20,7 @@ from zcpt_ray.engine.folding import EdgeWeights, Folding, JointFoldedLayer, Shar
 from zcpt_ray.engine.inspection import eval_mode
 from zcpt_ray.engine.layers import Layer
 from zcpt_ray.engine.memory import keep_freed_memory
+from zcpt_ray.engine.ops import Skip
 from zcpt_ray.engine.relu_codes import BinaryCode, ReluCode
 
 
@@ -198,6 +199,16 @@ class MaskedSupernet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.supernet(images, self.weights)
         return logits
+
+    def without_open_skips(self) -> "MaskedSupernet":
+        """The same without the ops of open edges that hand on what they read (`Skip`)."""
+        arch = self.arch
+        for layer in self.supernet.layers:
+            for index, ops in layer.candidate_ops().items():
+                names = arch.edges[index].candidates
+                for name in (name for name, op in zip(names, ops, strict=True) if isinstance(op, Skip)):
+                    arch = arch.perturb(index, name) if arch.kept[index] is None else arch
+        return MaskedSupernet(self.supernet, arch)
 
     @property
     def thin(self) -> "MaskedSupernet | None":

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zcpt_ray.benchmarks.tables import as_written
-from zcpt_ray.configs import AS_THEY_ARE, TrainConfig, run_name
+from zcpt_ray.configs import AS_THEY_ARE, TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import config_label, require_distinct
 from zcpt_ray.experiments.grids import Metrics
 from zcpt_ray.experiments.ranking import read_archs
+from zcpt_ray.identity import run_name
 from zcpt_ray.reports.run_folders import GridRow, read_grid, search_directories
 from zcpt_ray.reports.training_tables import Trained
 from zcpt_ray.search.records import SearchResult

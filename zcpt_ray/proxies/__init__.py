@@ -11,7 +11,7 @@ from zcpt_ray.proxies.nwot import NWOT, NWOT_RELEASED
 from zcpt_ray.proxies.params import PARAMS
 from zcpt_ray.proxies.snip import SNIP
 from zcpt_ray.proxies.synflow import SYNFLOW
-from zcpt_ray.proxies.tenas import TENAS
+from zcpt_ray.proxies.tenas import TENAS, TENAS_72
 from zcpt_ray.proxies.zen_score import ZEN_SCORE
 from zcpt_ray.proxies.zico import ZICO
 
@@ -29,6 +29,7 @@ PROXIES: dict[str, Proxy] = {
         FISHER,
         ZEN_SCORE,
         TENAS,
+        TENAS_72,
         JACOB_COV,
         ZICO,
         L2_NORM,

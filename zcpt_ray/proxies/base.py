@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -20,6 +20,9 @@ from zcpt_ray.errors import UserError
 
 Measured = tuple[float, ...]
 """What each measure of a proxy gave for one architecture on one minibatch."""
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BATCH_NORM_IMAGES = 3
+"""The fewest images whose own statistics tell anything."""
 Measuring = Callable[[], list[Measured]]
 """Measures that a device is at: the call waits for them and does what is left to do on the host."""
 
@@ -50,7 +53,9 @@ class Proxy:
     dtype: str = "float32"
     needs: tuple[Literal["images", "labels", "gradients"], ...] = ()
     minibatches: int = 1
-    """In how many parts the batch is taken; it must be as large in images, twice that for statistics over parts."""
+    """In how many parts the batch is taken."""
+    least_images: int = 1
+    """Of a minibatch, beside what `images_needed` says."""
     removed_op: str = "nothing"
     """What an op that was removed from a supernet contributes."""
     nan: str = "cannot be NaN"
@@ -60,12 +65,30 @@ class Proxy:
     combine: Callable[[Sequence[Measured]], list[float]] = only_measure
     measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], "Measuring"] | None = None
 
+    def images_needed(self, has_batch_norms: bool = True) -> int:
+        """How many images a minibatch must have for the score of a network to say anything.
+
+        Three for each part where batch norms use its statistics: of two values they make 1 and -1, whatever these are.
+        """
+        each = BATCH_NORM_IMAGES if has_batch_norms and self.batch_norm == "batch" else 1
+        return max(self.least_images, self.minibatches * each)
+
+    def require_images(self, num_images: int, has_batch_norms: bool = True) -> None:
+        """Refuse minibatches that are too small.
+
+        Raises:
+            UserError: of `num_images`, the score would say nothing.
+        """
+        if num_images < (needed := self.images_needed(has_batch_norms)):
+            raise UserError(f"proxy {self.name!r} needs minibatches of at least {needed} images, got {num_images}")
+
     def measure(self, net: nn.Module, batch: Batch) -> Measured:
         """All measures of one network.
 
         Raises:
-            UserError: one is not a number.
+            UserError: the minibatch is too small, or one is not a number.
         """
+        self.require_images(len(batch.images), any(isinstance(module, BATCH_NORMS) for module in net.modules()))
         return tuple(self._number(measure(net, batch)) for measure in self.measures)
 
     def _number(self, value: object) -> float:
@@ -99,6 +122,7 @@ def start_measuring(
     """
     with exact_float32():
         if proxy.measure_variants:
+            proxy.require_images(len(batch.images))
             measuring = proxy.measure_variants(supernet, archs, batch, alone)
         else:
             known: dict[Hashable, Measured] = {}
@@ -170,12 +194,27 @@ def score_network(proxy: Proxy, net: nn.Module, batch: Batch) -> float:
         )
     if len(proxy.measures) > 1:
         raise UserError(f"proxy {proxy.name!r} only ranks networks against each other: one alone has no score")
+    batch = _in_precision_of(net, batch)
     with exact_float32(), safe_pointwise(net):
         lazy = any(nn.parameter.is_lazy(parameter) for parameter in net.parameters())  # its first call gives it weights
         (score,) = proxy.combine([proxy.measure(net, batch) if lazy else _measured(proxy, net, batch)])
     if math.isnan(score):
         raise UserError(f"proxy {proxy.name!r} gave NaN on a minibatch of {len(batch.images)}")
     return score
+
+
+def _in_precision_of(net: nn.Module, batch: Batch) -> Batch:
+    """Images of floating point as the network's weights are.
+
+    Raises:
+        UserError: those have half precision, of which some scores would be noise.
+    """
+    dtypes = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()}
+    if half := dtypes - {torch.float32, torch.float64}:
+        raise UserError(f"scores need weights in float32 or float64, these are {half.pop()}: use net.float()")
+    if len(dtypes) == 1 and batch.images.is_floating_point():
+        return replace(batch, images=batch.images.to(dtypes.pop()))
+    return batch
 
 
 def loss_and_weights(

@@ -37,5 +37,6 @@ JACOB_COV = Proxy(
     (jacob_cov,),
     "Mellor et al. 2020 (arXiv 2006.04647v1), in the form of zero-cost-nas",
     needs=("images", "gradients"),
+    least_images=2,
     nan="-inf where an image has a constant gradient",
 )

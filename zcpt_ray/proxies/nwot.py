@@ -98,6 +98,7 @@ class ReluCount:
             reference,
             batch_norm="running",
             needs=("images",),
+            least_images=2,
             removed_op="a code of zeros for each of its ReLUs, as if it ran on zeros",
             nan="-inf where the kernel is singular",
             measure_variants=self.measure_variants,

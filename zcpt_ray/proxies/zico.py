@@ -13,7 +13,12 @@ ZICO_PARTS = 2
 
 
 def zico(net: nn.Module, batch: Batch) -> float:
-    """Sum over layers of log sum_theta mean_i abs(g_i) / std_i(g_i), i over two halves of the minibatch."""
+    """Sum over layers of log sum_theta mean_i abs(g_i) / std_i(g_i), i over two halves of the minibatch.
+
+    Published scores are over two whole minibatches: a batch size of 2b here is theirs of b. Standard deviations are
+    those of the two (divided by 2), weights whose gradients do not differ are left out, as there. A layer whose
+    gradients do not differ at all is -inf here and left out there.
+    """
     parts = zip(batch.images.chunk(ZICO_PARTS), batch.labels.chunk(ZICO_PARTS), strict=True)
     gradients = []
     with batch_statistics(net):

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zcpt_ray.configs import ImageOptions, TrainConfig, run_name
+from zcpt_ray.configs import ImageOptions, TrainConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import run_name
 from zcpt_ray.reports.training_tables import Trained, with_distinct_names
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.storage.paths import AnyPath

@@ -138,13 +138,16 @@ def mutate(space: Space, arch: ArchSpec, random: np.random.Generator, budget: Bu
 def propose_pruned(p: MethodContext) -> Proposed:
     """TE-NAS (Chen et al. 2021): every round takes the least important op from each edge, until `keep` are left.
 
-    An op is as important as its removal hurts: with the proxy tenas, the sum of ranks of the NTK's condition number and
-    of the number of linear regions, over all ops of the supernet.
+    Stage after stage: on DARTS first the ops, then the inputs of nodes. An op is as important as its removal hurts:
+    with the proxy tenas, the sum of ranks of the NTK's condition number and of the number of linear regions, over all
+    ops that a round may take.
     """
     arch, decisions, evaluations = PartialArch.all_open(p.space.edges), [], 0
     left = [list(edge.candidates) for edge in p.space.edges]
-    for step in range(max(len(edge.candidates) - edge.keep for edge in p.space.edges)):
-        pairs = [(i, op) for i, edge in enumerate(p.space.edges) if len(left[i]) > edge.keep for op in left[i]]
+    stages = [[edge for lane in lanes for edge in lane] for lanes in p.space.stages]
+    rounds = [stage for stage in stages for _ in range(max(len(left[i]) - p.space.edges[i].keep for i in stage))]
+    for step, stage in enumerate(rounds):
+        pairs = [(i, op) for i in stage if len(left[i]) > p.space.edges[i].keep for op in left[i]]
         judge = Evidence(judge=lambda archs, _: p.proxy.combine(p.measure(archs, False)))
         scores = by_edge(pairs, SCORINGS["zc-pt"].score(judge, arch, pairs))
         evaluations += len(pairs)

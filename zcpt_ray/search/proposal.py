@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch, draw_minibatch
@@ -93,12 +94,14 @@ def _discretize(search: Search, data: SearchData, index: int) -> Proposed:
     decisions: list[Decision] = []
     evaluations = 0
     for step, visits in enumerate(_steps(search, index)):
-        scores = scorer.step(arch, derive_seed(search.config.seed, "proposal", index, "minibatch", step))
-        for visit in visits:
-            edge, decision = decide(arch, visit, scores, step, data.budget)
-            arch = arch.discretize(edge, decision.kept)
-            decisions.append(decision)
-        evaluations += scores.num_evaluations
+        seed = derive_seed(search.config.seed, "proposal", index, "minibatch", step)
+        for part in [visits] if search.config.lanes == "together" else [[visit] for visit in visits]:
+            scores = scorer.step(arch, seed)
+            for visit in part:
+                edge, decision = decide(arch, visit, scores, step, data.budget)
+                arch = arch.discretize(edge, decision.kept)
+                decisions.append(decision)
+            evaluations += scores.num_evaluations
         scorer.decided(arch)
     return Proposed(arch.finish(search.space.name), tuple(decisions), evaluations)
 
@@ -140,7 +143,7 @@ class OpScorer:
         if isinstance(self.search.scoring.evidence, ProxyScores):
             config = self.search.config
             batch = draw_minibatch(self.data.images, config.batch_size, seed, local_device(config.device))
-            judge = ProxyJudge(self.search.proxy, self.supernet, batch)
+            judge = ProxyJudge(self.search.proxy, self.supernet, batch, self.search.scoring.scope)
         return StepScores(self.search.scoring, Evidence(judge, self.oracle, self.trained), arch, self.op_params)
 
     def decided(self, arch: PartialArch) -> None:
@@ -157,10 +160,12 @@ class ProxyJudge:
     proxy: Proxy
     supernet: Supernet
     batch: Batch
+    scope: Literal["edge", "step"] = "step"
 
-    def __call__(self, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
-        """S of each architecture, compared with those of its group."""
+    def __call__(self, archs: Sequence[PartialArch], edges: Sequence[int]) -> list[float]:
+        """S of each architecture, compared with all of them, or with those of its edge."""
         measured = measure_archs(self.proxy, self.supernet, archs, self.batch)
+        groups = edges if self.scope == "edge" else [0] * len(archs)
         scores = [0.0] * len(archs)
         for group in set(groups):
             members = [index for index, other in enumerate(groups) if other == group]

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from zcpt_ray.benchmarks.entries import BenchmarkRow
-from zcpt_ray.configs import SearchConfig, run_name
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import run_name
 from zcpt_ray.storage.paths import AnyPath, whole_file
 from zcpt_ray.storage.run_directory import read_json, write_json
 

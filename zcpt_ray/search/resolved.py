@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from zcpt_ray.configs import AS_THEY_ARE, SearchConfig, identity, run_name
+from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
 from zcpt_ray.devices import DEVICES
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import identity, run_name
 from zcpt_ray.proxies import PROXIES, Proxy
 from zcpt_ray.registry import Named, located, lookup, own_content
 from zcpt_ray.search.methods import METHODS, Method
@@ -59,6 +60,7 @@ class Search:
                 f"proxy {proxy.name!r} does not serve space {space.name!r}: "
                 "it has no thin form to count linear regions in"
             )
+        proxy.require_images(config.batch_size)
         if "float64" in proxy.dtype and config.device in DEVICES and not DEVICES[config.device].has_float64:
             raise UserError(
                 f"proxy {proxy.name!r} needs float64, which device {config.device!r} has not: use --device cpu"
@@ -117,16 +119,16 @@ class Search:
 def smoke(config: SearchConfig) -> SearchConfig:
     """The same search, as small as it goes: it shows that everything runs, not what the method finds.
 
-    Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often. 4 images are the
-    fewest that every proxy takes.
+    Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often.
     """
+    proxy = lookup(PROXIES, lookup(SCORINGS, config.scoring, "scoring").proxy or config.proxy, "proxy")
     training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
     return dataclasses.replace(
         config,
         space=find_space(config.space).smoke_name,
         num_proposals=min(config.num_proposals, 2),
         num_validations=min(config.num_validations, 3),
-        batch_size=4,
+        batch_size=max(4, proxy.images_needed()),
         evaluations=8,
         training=training,
     )

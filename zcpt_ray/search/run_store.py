@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from zcpt_ray.configs import digest
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import digest
 from zcpt_ray.search.records import Decision, Progress, Proposal, ScoredCandidate, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.spaces.costs import Cost

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from zcpt_ray.arch import PartialArch
-from zcpt_ray.configs import digest
 from zcpt_ray.datasets.minibatches import ImageSet, draw_minibatch
 from zcpt_ray.devices import local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import digest
 from zcpt_ray.proxies import measure_archs
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.seeding import derive_seed

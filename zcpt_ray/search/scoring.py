@@ -9,7 +9,7 @@ provides that and no more. Where the paper's numbers come from another reading t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import Literal, Protocol
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.search.oracles import Oracle
@@ -21,8 +21,8 @@ Pairs = Sequence[tuple[int, str]]
 class Judge(Protocol):
     """A zero-cost proxy on a supernet and a minibatch that are fixed."""
 
-    def __call__(self, archs: Sequence[PartialArch], groups: Sequence[int]) -> list[float]:
-        """S of each of `archs`; a proxy that ranks does so among architectures of equal `groups`."""
+    def __call__(self, archs: Sequence[PartialArch], edges: Sequence[int]) -> list[float]:
+        """S of each of `archs`, of which each is about the edge in `edges` that stands there."""
 
 
 class SupernetJudge(Protocol):
@@ -83,6 +83,8 @@ class Scoring:
     evidence: ProxyScores | BenchmarkAccuracy | EveryScore | TrainedSupernet
     reference: str
     proxy: str | None = None
+    scope: Literal["edge", "step"] = "step"
+    """Among which ops a proxy ranks that ranks: those of an edge, or all that are scored together in a step."""
 
     @property
     def asks_proxy(self) -> bool:

@@ -42,7 +42,7 @@ class NASBench201(Space):
 
     @property
     def thin(self) -> Space:
-        return NASBench201(channels=1, cells_per_stage=1, image_channels=1)
+        return NASBench201Cell(channels=1, image_channels=1)
 
     def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
         return {
@@ -74,7 +74,6 @@ class NASBench201(Space):
         return arch
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
-        wiring = {index: (edge, *NASBENCH201_ENDS[index]) for index, edge in enumerate(edges)}
         layers: dict[str, Layer] = {"stem": Stem(self.image_channels, self.channels)}
         channels = self.channels
         for stage in range(3):
@@ -82,9 +81,21 @@ class NASBench201(Space):
                 layers[f"cell{len(layers) - 1}"] = ResidualBlock(channels, 2 * channels)
                 channels *= 2
             for _ in range(self.cells_per_stage):
-                layers[f"cell{len(layers) - 1}"] = Cell(wiring, channels)
+                layers[f"cell{len(layers) - 1}"] = Cell(_wiring(edges), channels)
         layers["head"] = Head(channels)
         return Supernet(edges, layers, channels, num_classes)
+
+
+class NASBench201Cell(NASBench201):
+    """One cell that reads the image itself, and the head: what TE-NAS counts linear regions on."""
+
+    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+        layers = {"cell0": Cell(_wiring(edges), self.channels), "head": Head(self.channels)}
+        return Supernet(edges, layers, self.channels, num_classes)
+
+
+def _wiring(edges: tuple[Edge, ...]) -> dict[int, tuple[Edge, int, int]]:
+    return {index: (edge, *NASBENCH201_ENDS[index]) for index, edge in enumerate(edges)}
 
 
 def numbered_ops(text: str) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from zcpt_ray.arch import Edge
-from zcpt_ray.configs import TrainConfig, identity, run_name
+from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
 from zcpt_ray.devices import DEVICES, card_name, has_bfloat16, local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import identity, run_name
 from zcpt_ray.registry import located, lookup, own_content
 from zcpt_ray.spaces import SPACES, Space, find_space
 from zcpt_ray.storage.paths import AnyPath
@@ -59,6 +60,10 @@ class TrainPlan:
                     f"space {config.space!r} takes no --{size.replace('_', '-')}: "
                     + (f"it takes {taken}" if taken else "leave it out")
                 )
+        if not set(recipe.sizes) <= set(space.trained_sizes):
+            raise UserError(
+                f"recipe {recipe.name!r} is for networks with {', '.join(recipe.sizes)}, not {space.name!r}"
+            )
         form = space.imagenet_form if recipe.imagenet else None
         recipe = replace(
             recipe, epochs=config.epochs or recipe.epochs, batch_size=config.batch_size or recipe.batch_size
@@ -79,7 +84,7 @@ class TrainPlan:
     def build(self, num_classes: int) -> nn.Module:
         """The network, with an auxiliary head where recipe and space have one."""
         auxiliary = self.recipe.auxiliary > 0
-        return self.space.trained_form(self.edges, num_classes, auxiliary, **self.config.sizes)
+        return self.space.trained_form(self.edges, num_classes, auxiliary, **{**self.recipe.sizes, **self.config.sizes})
 
 
 def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:

@@ -4,8 +4,9 @@ All use SGD with momentum 0.9. Images are mirrored only where the data set says 
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 Schedule = Callable[[float, int], float]
 """(epochs that are over, epochs in all) -> share of the initial learning rate."""
@@ -14,6 +15,11 @@ Schedule = Callable[[float, int], float]
 def cosine(done: float, epochs: int) -> float:
     """From 1 at the start to 0 at the end (Loshchilov and Hutter 2017)."""
     return (1 + math.cos(math.pi * done / epochs)) / 2
+
+
+def by_three_percent(done: float, epochs: int) -> float:
+    """Each epoch has 0.97 of the rate of the one before, however many there are."""
+    return float(0.97**done)
 
 
 def linear_with_warmup(done: float, epochs: int) -> float:
@@ -54,6 +60,8 @@ class Recipe:
     """What the loss of the auxiliary head counts, in networks that can have one."""
     drop_path: float = 0.0
     """Probability that an edge of a DARTS cell gives nothing for an image; it grows linearly from 0."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Of the network, where they are not those that the space usually has: some of `Space.trained_sizes`."""
     imagenet: bool = False
     """Networks are built for images of 224 pixels, where the space has such a form."""
 
@@ -63,6 +71,21 @@ RECIPES = {
     for recipe in (
         # DARTS' evaluation on CIFAR-10 (Liu et al. 2019), which the literature on its space trains by.
         Recipe("cifar", 600, 96, 0.025, cosine, 3e-4, gradient_clip=5.0, cutout=16, auxiliary=0.4, drop_path=0.2),
+        # The same for the small networks of S1 to S4 on CIFAR-100 and SVHN (Zela et al. 2020; table A9 of the paper).
+        # On SVHN the paper mirrors images: --flip.
+        Recipe(
+            "cifar-subspaces",
+            600,
+            96,
+            0.025,
+            cosine,
+            3e-4,
+            gradient_clip=5.0,
+            cutout=16,
+            auxiliary=0.4,
+            drop_path=0.2,
+            sizes=MappingProxyType({"channels": 16, "num_cells": 8}),
+        ),
         # How each network of NAS-Bench-201 was trained (Dong and Yang 2020, table 1).
         Recipe("nb201", 200, 256, 0.1, cosine, 5e-4, nesterov=True),
         # DARTS' networks on ImageNet, as P-DARTS and PC-DARTS train them; without the jitter of the hue, and without
@@ -73,6 +96,20 @@ RECIPES = {
             1024,
             0.5,
             linear_with_warmup,
+            3e-5,
+            gradient_clip=5.0,
+            label_smoothing=0.1,
+            jitter=0.4,
+            auxiliary=0.4,
+            imagenet=True,
+        ),
+        # DARTS' own on ImageNet (Liu et al. 2019), by which the paper trained; without the jitter of the hue.
+        Recipe(
+            "imagenet-darts-original",
+            250,
+            128,
+            0.1,
+            by_three_percent,
             3e-5,
             gradient_clip=5.0,
             label_smoothing=0.1,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from zcpt_ray.configs import TrainConfig, run_name
+from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import run_name
 from zcpt_ray.storage.paths import AnyPath, write_whole
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
-from zcpt_ray.engine.layers import CifarStem, GlobalPool, ImageNetStem, Layer
+from zcpt_ray.engine.layers import CifarStem, GlobalPool, ImageNetStem, Layer, Twice
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import OpCosts, Space, Stage
@@ -87,6 +87,10 @@ class Darts(Space):
         return Darts(
             f"{self.name}{SMALL}", self.candidates, self.op_weight, channels=4, num_cells=3, imagenet=self.imagenet
         )
+
+    @property
+    def thin(self) -> "Darts":
+        return DartsCells(self.name, self.candidates, self.op_weight, channels=1, num_cells=2)
 
     @property
     def imagenet_form(self) -> "Darts | None":
@@ -226,6 +230,19 @@ class Darts(Space):
         inputs = {target: self._inputs(kind, target) for target in range(2, 2 + INNER_NODES)}
         sources = {target: tuple(int(source) for source in edges[index].candidates) for target, index in inputs.items()}
         return DartsWiring(ops, tuple(edges[index].candidates for index in ops), inputs, sources)
+
+
+class DartsCells(Darts):
+    """A normal and a reduction cell that read the image itself: what TE-NAS counts linear regions on."""
+
+    def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
+        normal, reduction = (self._wiring(kind, edges) for kind in KINDS)
+        channels = self.channels
+        first = DartsCell(normal, (channels, channels), channels, False, halve_first=False, searching=True)
+        before, channels = (channels, INNER_NODES * channels), 2 * channels
+        second = DartsCell(reduction, before, channels, True, halve_first=False, searching=True)
+        layers = {"image": Twice(), "cell0": first, "cell1": second, "pool": GlobalPool()}
+        return Supernet(edges, layers, INNER_NODES * channels, num_classes)
 
 
 def reductions(num_cells: int) -> tuple[int, int]:
