@@ -31,7 +31,7 @@ from zcpt_ray.reports.html_report import write_report
 from zcpt_ray.reports.output import Output
 from zcpt_ray.reports.search_report import doubts, report_best
 from zcpt_ray.result import Result
-from zcpt_ray.search.inputs import load_data
+from zcpt_ray.search.inputs import fitted_to_data, load_data
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.resolved import smoke as as_small
@@ -125,7 +125,7 @@ def search(
     Raises:
         UserError: an unknown name, a number out of range, missing data, or a directory of another run.
     """
-    given = _configured(SearchConfig, "search", config)
+    given = fitted_to_data(_configured(SearchConfig, "search", config), config)
     found = Search.of(as_small(given) if smoke else given)
     there = Cluster(not ray, address, cpus_per_task, gpus_per_task)
     directory = run_directory(found, out)
@@ -182,7 +182,7 @@ def rank(
         UserError: an unknown name, an architecture that is not of the space, or missing data.
     """
     _require_known("rank", config, ("proxies", *RankFields.__annotations__))
-    given = SearchConfig(**{"num_validations": 10, **config})  # type: ignore[arg-type]
+    given = fitted_to_data(SearchConfig(**{"num_validations": 10, **config}), config)  # type: ignore[arg-type]
     proxies = [proxies] if isinstance(proxies, str) else list(proxies)
     archs = [archs] if isinstance(archs, str) else archs
     if not proxies or not archs:
@@ -239,7 +239,7 @@ def ablation(
         finished.
     """
     console, place = open_console(), any_path(out)
-    base = _configured(SearchConfig, "ablation", config)
+    base = fitted_to_data(_configured(SearchConfig, "ablation", config), config)
     for field, values in (axes or {}).items():
         if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
             raise UserError(f"axes give several values for a field, got {values!r} for {field}")

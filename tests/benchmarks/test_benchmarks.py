@@ -166,16 +166,20 @@ def test_a_space_without_a_table() -> None:
 
 def test_a_note_says_why_there_are_no_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
-    assert benchmark_note("darts") == ""
-    assert benchmark_note("nasbench201").startswith(
+    assert benchmark_note("darts", "digits") == ""
+    assert benchmark_note("nasbench201", "/home/me/photos") == ""  # no table says anything of those
+    assert benchmark_note("nasbench201", "digits").startswith(
         f"No test errors: there is no {tmp_path}/tables/nasbench201.parquet"
     )
-    assert benchmark_note("nasbench201").endswith("zcpt convert-nasbench201 FILE")
+    assert benchmark_note("nasbench201", "digits").endswith("zcpt convert-nasbench201 FILE")
     path = tmp_path / "tables" / "nasbench1shot1_space1.parquet"
-    assert benchmark_note("nasbench1shot1-1") == f"No test errors: there is no {path}."
+    assert benchmark_note("nasbench1shot1-1", "digits") == f"No test errors: there is no {path}."
     path.parent.mkdir()
     path.touch()
-    assert benchmark_note("nasbench1shot1-1") == f"Test errors of the best candidate: not in the partial table {path}"
+    assert (
+        benchmark_note("nasbench1shot1-1", "digits")
+        == f"Test errors of the best candidate: not in the partial table {path}"
+    )
 
 
 @pytest.mark.data

@@ -231,6 +231,12 @@ def test_trainings_end_in_a_table(zcpt: Zcpt) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("trials/*/*")}
     assert zcpt(*flags).code == 0
     assert {path: path.stat().st_mtime_ns for path in Path("out").glob("trials/*/*")} == before
+    ended = zcpt(*flags[:5], "--out", "fitting")
+    expected = [
+        "Train on the images of these searches by the recipe for their space -> fitting",
+        "2 trainings by recipe cifar",
+    ]
+    assert ended.out.splitlines()[:2] == expected
 
 
 def no_images(*args: object) -> None:

@@ -20,6 +20,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import search_cells
 from zcpt_ray.experiments.grids import Metrics, Trial, run_grid_locally
 from zcpt_ray.experiments.training_grid import (
+    by_fitting_recipe,
     found_by,
     on_data_of,
     train_and_report,
@@ -95,6 +96,28 @@ def test_trainings_take_the_images_of_their_searches(tmp_path: Path) -> None:
     both = {"one": next(iter(one.values())), "other": next(iter(other.values()))}
     with pytest.raises(UserError, match=r"these searches were on different images \(digits\): say --dataset"):
         on_data_of(base, both)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "dataset", "recipe"),
+    [
+        (["nasbench201"], "cifar10", "nb201"),
+        (["darts", "darts-s1"], "cifar10", "cifar"),
+        (["darts"], "imagenet", "imagenet-darts"),
+        (["mobilenet"], "imagenet", "imagenet-mobilenet"),
+        (["mobilenet"], "photos", "cifar"),
+        (["darts", "nasbench201"], "cifar10", "cifar-subspaces"),  # as it was: there is not one for both
+    ],
+)
+def test_the_recipe_fits_what_was_searched(spaces: list[str], dataset: str, recipe: str, tmp_path: Path) -> None:
+    list(search_cells([Search.of(SMALL_SEARCH)], tmp_path))
+    (searched,) = found_by([tmp_path]).values()
+    found = {
+        space: dataclasses.replace(searched, config=dataclasses.replace(searched.config, space=space))
+        for space in spaces
+    }
+    base = TrainConfig(arch="", dataset=dataset, recipe="cifar-subspaces")
+    assert by_fitting_recipe(base, found).recipe == recipe
 
 
 def test_a_training_that_diverges_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_files import smooth, write_image
 
 from zcpt_ray import proxies
 from zcpt_ray.configs import LANES, SearchConfig
@@ -20,7 +21,7 @@ from zcpt_ray.identity import run_name
 from zcpt_ray.proxies import Proxy
 from zcpt_ray.proxies.base import Measured
 from zcpt_ray.proxies.nwot import log_determinant
-from zcpt_ray.search.inputs import SearchData, load_data
+from zcpt_ray.search.inputs import SearchData, fitted_to_data, load_data
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.methods import random_arch
 from zcpt_ray.search.proposal import propose
@@ -294,6 +295,23 @@ def test_a_proxy_that_needs_a_thin_form(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("zcpt_ray.spaces.nasbench201.NASBench201.thin", None)
     with pytest.raises(UserError, match="'tenas' does not serve space 'nasbench201': it has no thin form"):
         Search.of(SearchConfig(space="nasbench201", proxy="tenas"))
+
+
+def test_minibatches_fit_a_small_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 50 images every fifth is a test image, a search sees half of the others, and minibatches are half of that."""
+    for name in ("cat", "dog"):
+        for index in range(25):
+            write_image(tmp_path / name / f"{index}.png", smooth(index))
+    config = dataclasses.replace(CONFIG, dataset=str(tmp_path), batch_size=256)
+    with caplog.at_level("INFO"):
+        assert fitted_to_data(config, ()).batch_size == 10
+    assert "minibatches of 10, half of the 20 images that a search sees; --batch-size gives another" in caplog.text
+    for given in (
+        fitted_to_data(config, {"batch_size"}),
+        fitted_to_data(dataclasses.replace(config, batch_size=20), ()),
+    ):
+        assert given.batch_size > 10
+    assert fitted_to_data(CONFIG, ()) == CONFIG
 
 
 def test_lanes_in_turn_see_what_the_first_lane_decided(data: SearchData) -> None:

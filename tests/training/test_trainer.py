@@ -81,7 +81,7 @@ def test_it_learns_and_says_how(colours: str, tmp_path: Path) -> None:
     )
     assert rows[-1].top1_error < 5 < rows[0].train_error
     assert rows[-1].train_loss < rows[0].train_loss
-    assert {row.top5_error for row in rows} == {0}  # there are three classes
+    assert {row.top5_error for row in rows} == {None}  # there are three classes
     assert all(row.images_per_second > 0 and row.seconds > 0 for row in rows)
     result = TrainResult.load(tmp_path / "run")
     assert (result.history, result.config, result.device) == (tuple(rows), config, "cpu")
@@ -278,7 +278,7 @@ def test_bfloat16_on_a_cpu() -> None:
     [
         (
             {"recipe": "imagenet"},
-            "unknown recipe 'imagenet'; choose from cifar, nb201, imagenet-darts, imagenet-mobilenet",
+            "unknown recipe 'imagenet'; choose from cifar, cifar-subspaces, nb201, imagenet-darts, ",
         ),
         ({"space": "toy"}, "unknown space 'toy'"),
         ({"dataset": "cifar"}, "unknown dataset 'cifar'"),

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from zcpt_ray.benchmarks.entries import BenchmarkEntry, BenchmarkRow
 from zcpt_ray.benchmarks.formats import NASBENCH201, TABLES, TableFormat
+from zcpt_ray.datasets import DATASETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.storage.paths import data_directory
@@ -179,10 +180,13 @@ def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
     return benchmark
 
 
-def benchmark_note(space: str) -> str:
-    """Why no test errors are known of an architecture, and what to do; empty for a space without a benchmark."""
+def benchmark_note(space: str, dataset: str) -> str:
+    """Why no test errors are known of an architecture, and what to do.
+
+    Empty for a space without a benchmark, and for images of the user's own, of which a table says nothing.
+    """
     path = table_path(space)
-    if path is None:
+    if path is None or dataset not in DATASETS:
         return ""
     if path.exists():
         return (

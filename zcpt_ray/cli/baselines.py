@@ -118,7 +118,9 @@ def run(flags: BaselineFlags, console: Console) -> None:
             result = run_search_there(search, directory, flags.cluster, console, not flags.verbose, shared).result
             results.setdefault(label, []).append(result)
             if flags.verbose:
-                print_result(result, console, benchmark_note(config.space), has_partial_table(config.space))
+                print_result(
+                    result, console, benchmark_note(config.space, config.dataset), has_partial_table(config.space)
+                )
             else:
                 console.print(f"{label}, seed {seed}: {_line(result)}", highlight=False, soft_wrap=True)
             write_table(comparison_table(results, beside_paper), out / "table")

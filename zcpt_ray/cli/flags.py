@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import docstring_parser
 import tyro
 
-from zcpt_ray.configs import ImageOptions
+from zcpt_ray.configs import ImageOptions, SearchConfig
 from zcpt_ray.errors import UserError
 
 F = TypeVar("F")
@@ -126,7 +126,19 @@ def parse(defaults: F, help_texts: Help, argv: Sequence[str] | None = None) -> F
 
         load_plugin(place)
     rebuilt: F = _rebuilt(defaults, {leaf.path: values[leaf.name] for leaf in leaves})
+    asked = getattr(rebuilt, "config", None)
+    if isinstance(asked, SearchConfig) and "batch_size" in values and _is_folder(asked.dataset):
+        from zcpt_ray.search.inputs import fitted_to_data  # imports torch
+
+        rebuilt = _rebuilt(rebuilt, {("config",): fitted_to_data(asked, given_flags(given))})
     return rebuilt
+
+
+def _is_folder(dataset: str) -> bool:
+    try:
+        return Path(dataset).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def given_flags(argv: Sequence[str] | None = None) -> set[str]:

@@ -74,7 +74,7 @@ def run(flags: SearchFlags, console: Console) -> None:
 
     outcome = run_search_there(search, directory, flags.cluster, console, tell=tell)
     space = search.config.space
-    print_result(outcome.result, console, benchmark_note(space), has_partial_table(space))
+    print_result(outcome.result, console, benchmark_note(space, search.config.dataset), has_partial_table(space))
     report_best(outcome.result, search.space, directory, console, anew=not outcome.was_finished)
     dataset, images = search.config.dataset, words_of(search.config.images)
     if not outcome.result.told_apart:

@@ -73,11 +73,14 @@ def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> N
     data_flags = {"dataset", *(field.name for field in fields(ImageOptions)), "no_flip"}
     from_searches = bool(flags.searches) and not data_flags & given
     where = "the images of these searches" if from_searches else config.dataset
-    console.print(f"Train on {where} by recipe {config.recipe} -> {flags.out}", soft_wrap=True, highlight=False)
+    chooses = bool(flags.searches) and "recipe" not in given
+    how = "the recipe for their space" if chooses else f"recipe {config.recipe}"
+    console.print(f"Train on {where} by {how} -> {flags.out}", soft_wrap=True, highlight=False)
     from zcpt_ray.cli.running import run_trainings
     from zcpt_ray.experiments.grids import Trial, require_storage
     from zcpt_ray.experiments.ranking import random_archs
     from zcpt_ray.experiments.training_grid import (
+        by_fitting_recipe,
         finished_trainings,
         found_by,
         given_archs,
@@ -95,13 +98,15 @@ def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> N
     searches = found_by([any_path(place) for place in flags.searches]) if flags.searches else {}
     if from_searches:
         config = on_data_of(config, searches)
+    if chooses:
+        config = by_fitting_recipe(config, searches)
     archs = given_archs(space, config.arch, flags.genotypes, flags.match)
     if flags.smoke:
         config, seeds = smoke_training(config), seeds[:2]
         archs = archs if archs or searches else random_archs(space, 2, seed=0)
     grid = trainings(config, seeds, searches, archs)
     trials = {t.name: Trial(t.name, t.plan, {"arch": t.arch_name, "seed": t.config.seed}) for t in grid}
-    console.print(f"{len(trials)} trainings", highlight=False)
+    console.print(f"{len(trials)} trainings{f' by recipe {config.recipe}' if chooses else ''}", highlight=False)
     epochs = grid[0].plan.recipe.epochs if flags.early_stopping else 0
     require_storage(out)
     write_grid(grid, out)

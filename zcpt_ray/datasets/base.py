@@ -55,6 +55,9 @@ class FolderLike(SizedReader, Protocol):
     def with_options(self, options: ImageOptions) -> "FolderLike":
         """The same with other options, but the size stays."""
 
+    def count(self) -> int:
+        """How many training images there are, which are not decoded for it."""
+
 
 @dataclass(frozen=True)
 class Dataset:

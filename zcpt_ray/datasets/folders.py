@@ -97,6 +97,15 @@ class FolderReader:
         Decoder.of(options, 0)  # a colour that is none is refused now
         return replace(self, options=replace(options, image_size=self.options.image_size))
 
+    def count(self) -> int:
+        """How many training images there are, which are not decoded for it.
+
+        Raises:
+            UserError: as `read_images`.
+        """
+        sized = replace(self.options, image_size=32)  # any: without one some are decoded to find the usual one
+        return len(read_images(self.folder, "train", sized, in_memory=False).labels)
+
 
 def read_images(folder: Path, split: str, options: ImageOptions, in_memory: bool) -> RawImages:
     """Read the images of a split of a folder, which may look as `image_folder` describes.

@@ -78,6 +78,15 @@ def on_data_of(base: TrainConfig, searches: Mapping[str, SearchResult]) -> Train
     return replace(base, dataset=dataset, images=images)
 
 
+def by_fitting_recipe(base: TrainConfig, searches: Mapping[str, SearchResult]) -> TrainConfig:
+    """`base` with the recipe for the spaces and the data of searches; as it is where these are of several."""
+    recipes = set()
+    for result in searches.values():
+        space = find_space(result.config.space)
+        recipes.add(space.imagenet_recipe if base.dataset == "imagenet" else space.recipe)
+    return replace(base, recipe=recipes.pop()) if len(recipes) == 1 else base
+
+
 def trainings(
     base: TrainConfig, seeds: Sequence[int], searches: Mapping[str, SearchResult], archs: Mapping[str, str]
 ) -> list[Training]:

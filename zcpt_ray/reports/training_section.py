@@ -50,7 +50,7 @@ def _row(trained: Trained) -> dict[str, object]:
         "seed": result.config.seed,
         "epochs": len(result.history),
         "test error [%]": f"{result.error:.2f}",
-        "top-5 error [%]": f"{last.top5_error:.2f}",
+        "top-5 error [%]": "-" if last.top5_error is None else f"{last.top5_error:.2f}",
         "train error [%]": f"{last.train_error:.2f}",
         "params [M]": f"{result.params / 1e6:.3f}",
         "FLOPs [M]": f"{result.flops / 1e6:.1f}",

@@ -1,12 +1,15 @@
 """What a search reads before it begins: images, and what finished architectures are worth where the scoring asks."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from zcpt_ray.benchmarks.tables import require_benchmark
-from zcpt_ray.datasets import halves
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.datasets import find_dataset, halves
+from zcpt_ray.datasets.base import FolderLike
 from zcpt_ray.datasets.description import understood
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
@@ -32,6 +35,26 @@ class SearchData:
     held_out: ImageSet | None = None
     values: dict[str, float] | None = None
     budget: Budget = UNLIMITED
+
+
+def fitted_to_data(config: SearchConfig, given: Collection[str]) -> SearchConfig:
+    """`config` with smaller minibatches if a folder has few images and no `batch_size` is `given`: half of those seen.
+
+    So minibatches still differ. A log line says so.
+
+    Raises:
+        UserError: an unknown data set, or a folder that cannot be read.
+    """
+    reader = find_dataset(config.dataset, config.images).read
+    if "batch_size" in given or not isinstance(reader, FolderLike):
+        return config
+    seen = reader.count() // 2
+    if seen >= config.batch_size:
+        return config
+    size = max(2, seen // 2)
+    message = "%s: minibatches of %d, half of the %d images that a search sees; --batch-size gives another number"
+    log.info(message, config.dataset, size, seen)
+    return replace(config, batch_size=size)
 
 
 def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:

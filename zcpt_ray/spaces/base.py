@@ -24,12 +24,15 @@ OpCosts = Sequence[Sequence[float]]
 class Space(ABC):
     """A set of edges, the supernet that holds every candidate, and the networks it contains.
 
-    `made_for` are the pixels a side of the images that its networks are made for; others are taken too.
+    `made_for` are the pixels a side of the images that its networks are made for; others are taken too. `recipe` and,
+    on ImageNet, `imagenet_recipe` are how the literature trains its networks.
     """
 
     name: str
     edges: tuple[Edge, ...]
     made_for: int = 32
+    recipe: str = "cifar"
+    imagenet_recipe: str = "imagenet-mobilenet"
 
     def __init_subclass__(cls) -> None:
         """Have `decode` of every space read texts that are `tidy`."""

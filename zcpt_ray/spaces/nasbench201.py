@@ -27,6 +27,7 @@ class NASBench201(Space):
     """Stem of C = 16 channels, three stages of N = 5 cells at C, 2C, 4C channels with residual blocks between, head."""
 
     name = "nasbench201"
+    recipe = "nb201"
 
     def __init__(
         self,

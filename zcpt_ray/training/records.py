@@ -18,7 +18,7 @@ class EpochMetrics:
 
     Those of the test are of the whole set, after the epoch; `train_error` is top-1 of the augmented images.
     `learning_rate` is that of the epoch's last step, losses are means over images, `images_per_second` is of the
-    training steps, `seconds` of the whole epoch with its test.
+    training steps, `seconds` of the whole epoch with its test. With five classes or fewer there is no `top5_error`.
     """
 
     epoch: int
@@ -27,7 +27,7 @@ class EpochMetrics:
     train_error: float
     test_loss: float
     top1_error: float
-    top5_error: float
+    top5_error: float | None
     images_per_second: float
     seconds: float
 

@@ -239,8 +239,8 @@ class Trainer:
         )
 
     @torch.no_grad()
-    def _test(self) -> tuple[float, float, float]:
-        """Mean loss, top-1 and top-5 error [%].
+    def _test(self) -> tuple[float, float, float | None]:
+        """Mean loss, top-1 and top-5 error [%]; of five classes or fewer, any is among the first five.
 
         The network is left as it is, but for batch statistics, which workers average.
         """
@@ -258,7 +258,8 @@ class Trainer:
             loss = F.cross_entropy(logits, batch.labels, reduction="sum")
             totals += torch.stack([loss, best[:, 0].sum(), best.sum(), loss.new_tensor(len(best))])
         loss_sum, right, among_five, images = self._total(totals)
-        return loss_sum / images, 100 * (1 - right / images), 100 * (1 - among_five / images)
+        top5_error = 100 * (1 - among_five / images) if logits.shape[1] > TOP else None
+        return loss_sum / images, 100 * (1 - right / images), top5_error
 
     def _totals(self, count: int) -> Tensor:
         dtype = torch.float64 if DEVICES[self.device].has_float64 else torch.float32

@@ -38,6 +38,8 @@ class Darts(Space):
     stem of three strided convolutions, for images of 224 px.
     """
 
+    imagenet_recipe = "imagenet-darts"
+
     def __init__(
         self,
         name: str,
