@@ -18,7 +18,7 @@ HEAVY = ("torch", "ray", "pandas", "matplotlib")
 VOCABULARY = ("arch", "configs", "devices", "errors", "identity", "plugins", "registry", "seeding", "versions")
 """Modules that everyone may import, and that import nothing but each other."""
 BEFORE_SEARCH = ("storage", "engine", "spaces", "datasets", "proxies", "benchmarks")
-RECORDS = ("search.records", "search.run_store", "training.records", "benchmarks.entries")
+RECORDS = ("search.records", "search.run_files", "training.records", "benchmarks.entries")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "storage": (),
     "engine": (),

@@ -13,7 +13,7 @@ from zcpt_ray.reports.figures import drawn, save_figure
 from zcpt_ray.reports.search_report import best_figure, replay_figure
 from zcpt_ray.reports.tables import candidate_table
 from zcpt_ray.search.records import Proposal, ScoredCandidate, SearchResult, op_scores
-from zcpt_ray.search.run_store import read_proposals
+from zcpt_ray.search.run_files import read_proposals
 from zcpt_ray.spaces import Space
 from zcpt_ray.storage.paths import AnyPath, any_path
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,7 @@ def test_a_search_ends_in_a_table_and_files(zcpt: Zcpt) -> None:
     assert result["config"]["space"] == "toy-chain-1"
     tables = {f"{name}{suffix}" for name in ("pareto", "replay") for suffix in (".csv", ".md", ".parquet", ".tex")}
     figures = {f"{name}{suffix}" for name in ("best", "replay") for suffix in (".png", ".svg")}
-    records = {"candidates.parquet", "config.json", "proposals", "result.json", "validations"}
+    records = {"candidates.parquet", "config.json", "data.json", "proposals", "result.json", "steps", "validations"}
     assert {path.name for path in Path("run").iterdir()} == tables | figures | records
     assert list(result["costs"]) == ["scored"]
     assert cells(ended.out, "params [M]") == [f"{result['costs']['scored']['params'] / 1e6:.3f}"]
@@ -55,7 +58,7 @@ def test_a_disk_that_fails_is_one_line(zcpt: Zcpt, monkeypatch: pytest.MonkeyPat
         raise OSError(5, "Input/output error", "/there")
 
     with monkeypatch.context() as broken:
-        broken.setattr("zcpt_ray.search.run_store.RunStore.add_validation", fails)
+        broken.setattr("zcpt_ray.search.run_store.RunStore.add_validations", fails)
         ended = zcpt("search", *SMALL, "--out", "run")
     assert ended.code == 2
     assert (
@@ -202,3 +205,27 @@ def test_the_defaults_of_a_job_hold_until_a_flag_says_otherwise(capsys: pytest.C
     first = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Search ")]
     how = "on digits by zc-pt with nwot-released, random order, N = 1, V = 0, batch 8, seed 0"
     assert first == [f"Search toy-chain-1 {how}", f"Search toy-chain-2 {how}"]
+
+
+def test_sigterm_ends_tidily(tmp_path: Path) -> None:
+    """As ctrl-C does, in one line, with an exit code of its own; what was finished is kept."""
+    flags = (
+        "--local",
+        "--space",
+        "toy-chain-1",
+        "--num-proposals",
+        "100000",
+        "--batch-size",
+        "8",
+        "--out",
+        str(tmp_path),
+    )
+    command = [sys.executable, "-m", "zcpt_ray", "search", *flags]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not any(tmp_path.glob("proposals/*.jsonl")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.terminate()
+    _, said = run.communicate()
+    assert (said.splitlines()[-1], run.returncode) == ("stopped by SIGTERM", 143)
+    assert not (tmp_path / "owners").exists()

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import os
 import re
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from zcpt_ray.search import score_tables
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import Proposal, SearchResult
 from zcpt_ray.search.resolved import Search
-from zcpt_ray.search.run_store import RunStore, read_proposals
+from zcpt_ray.search.run_files import read_proposals
+from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.search.validation import Slice
 from zcpt_ray.spaces import find_space
 
@@ -70,7 +72,7 @@ def test_a_killed_process_costs_time_only(victim: str, cluster: int, tmp_path: P
     killed: list[dict[str, int]] = []
     # The pool dies when it knows something, so that there is something to lose.
     thread = kill_when(
-        victim, lambda: "Pool" not in victim or any((tmp_path / "validations").glob("*.json")), killed, tmp_path
+        victim, lambda: "Pool" not in victim or any((tmp_path / "validations").glob("*.jsonl")), killed, tmp_path
     )
     result = run_search(Search.of(SLOW), tmp_path)
     thread.join(timeout=1)
@@ -91,16 +93,75 @@ def test_a_start_that_takes_too_long_is_tried_again(monkeypatch: pytest.MonkeyPa
             raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "init", start)
-    connect()
-    assert starts == [None] * 3
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as it is when this ends
+    connect("auto")
+    assert starts == ["auto"] * 3
     with pytest.raises(UserError, match=r"Ray does not start on this machine, tried 3 times: .* during startup\."):
         connect("local")
 
 
-def test_an_address_without_a_cluster() -> None:
-    for address in ("127.0.0.1:1", "nonsense", "ray://127.0.0.1:1"):
-        with pytest.raises(UserError, match=f"cannot join the Ray cluster at {re.escape(address)}: "):
-            connect(address)
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", "nobody answers there"),
+        ("ray://127.0.0.1:1", "nobody answers there"),
+        ("127.0.0.1:99999", "nobody answers there"),
+        ("nonsense", "no such form"),
+        ("nonsense:port", "no such form"),
+        (":6379", "no such form"),
+        ("http://127.0.0.1:8265", "that is the address of a dashboard, which takes jobs"),
+        ("tcp://127.0.0.1:1", "no such form"),
+    ],
+)
+def test_an_address_without_a_cluster(address: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever names it: one line, at once, with the form that is expected."""
+    line = f"cannot join the Ray cluster at {re.escape(address)}{{}}: {why}.*; expected HOST:PORT, such as .* or local"
+    with pytest.raises(UserError, match=line.format("") + "$"):
+        connect(address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=line.format(" that RAY_ADDRESS names")):
+        connect()
+
+
+STRANGER = """
+import ray
+try:
+    ray.init(address="{address}", log_to_driver=False, logging_level="CRITICAL")
+except (ConnectionError, RuntimeError) as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.slow
+def test_a_stranger_does_not_get_into_a_local_run(tmp_path: Path) -> None:
+    """Ray that a run has started asks for a token, which another process has not; a stale address is passed over."""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray/ray_current_cluster").write_text("127.0.0.1:1")  # of a cluster that is gone
+    start = (
+        "import ray, sys; from zcpt_ray.distributed.cluster import connect; connect()\n"
+        "print(ray.get_runtime_context().gcs_address, flush=True); sys.stdin.read()"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["RAY_TMPDIR"] = str(tmp_path)
+    run = subprocess.Popen(
+        [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert run.stdin
+    assert run.stdout
+    try:
+        address = run.stdout.readline().strip()
+        assert re.fullmatch(r"[\d.]+:\d+", address)
+        told = subprocess.run(
+            [sys.executable, "-c", STRANGER.format(address=address)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=200,
+        )
+        assert told.stdout.startswith("refused: "), told
+    finally:
+        run.communicate()
 
 
 def job(out: Path) -> list[str]:

@@ -205,7 +205,7 @@ def test_the_pool_moves_if_its_node_dies(nodes: Nodes, tmp_path: Path, monkeypat
         nodes.kill(victim)
         stored.update({path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.json")})
 
-    ready = lambda: runs_on(victim, "ray::CandidatePool") and any((tmp_path / "run" / "proposals").glob("*.json"))  # noqa: E731
+    ready = lambda: runs_on(victim, "ray::CandidatePool") and any((tmp_path / "run" / "proposals").glob("*.jsonl"))  # noqa: E731
     thread = when(ready, kill, done)
     result = run_search(Search.of(LONGER), tmp_path / "run")
     thread.join(timeout=1)
@@ -220,7 +220,7 @@ def test_the_pool_moves_if_its_node_dies(nodes: Nodes, tmp_path: Path, monkeypat
 def test_a_node_that_comes_is_used(nodes: Nodes, tmp_path: Path) -> None:
     begun: list[str] = []
     used: list[str] = []
-    waiting = when(lambda: any((tmp_path / "run" / "proposals").glob("*.json")), lambda: None, begun)
+    waiting = when(lambda: any((tmp_path / "run" / "proposals").glob("*.jsonl")), lambda: None, begun)
     with ThreadPoolExecutor(1) as pool:
         searching = pool.submit(run_search, LONGER, tmp_path / "run")
         waiting.join()

@@ -127,3 +127,15 @@ def test_damage_of_everything_ends_with_all_names(tmp_path: Path) -> None:
         (tmp_path / name / "result.json").write_text("?")
     with pytest.raises(UserError, match=r"a/result\.json .*b/result\.json "):
         find_runs([tmp_path])
+
+
+def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
+    """Each folder is looked into once, whatever links lead to it."""
+    save_search(tmp_path / "a/run", 0, 5.0)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "b/across").symlink_to(tmp_path / "a")
+    (tmp_path / "a/itself").symlink_to("itself")
+    found = find_runs([tmp_path])
+    assert [len(searches) for searches in found.searches.values()] == [1]
+    assert len(list(search_directories(tmp_path))) == 1

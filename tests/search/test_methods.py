@@ -57,7 +57,7 @@ def test_pruning_records_what_it_took_away(data: SearchData) -> None:
 
 def test_pruning_goes_stage_by_stage(data: SearchData) -> None:
     """On DARTS ops first, then inputs of nodes: of 5 inputs two are left after three rounds."""
-    config = dataclasses.replace(CONFIG, space="darts-s2", method="prune", proxy="params")
+    config = dataclasses.replace(CONFIG, space="darts-s2-small", method="prune", proxy="params")
     proposal = propose(Search.of(config), data, 0)
     decisions = proposal.decisions
     assert [(d.step, len(d.scores)) for d in decisions[:28]] == [(0, 2)] * 28

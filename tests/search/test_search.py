@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from image_files import smooth, write_image
+from processes import stored
 
 from zcpt_ray import proxies
 from zcpt_ray.configs import LANES, SearchConfig
@@ -18,7 +19,7 @@ from zcpt_ray.datasets.minibatches import Batch, ImageSet, draw_minibatch
 from zcpt_ray.devices import DEVICES, local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import run_name
-from zcpt_ray.proxies import Proxy
+from zcpt_ray.proxies import PROXIES, Proxy
 from zcpt_ray.proxies.base import Measured
 from zcpt_ray.proxies.nwot import log_determinant
 from zcpt_ray.search.inputs import SearchData, fitted_to_data, load_data
@@ -27,6 +28,7 @@ from zcpt_ray.search.methods import random_arch
 from zcpt_ray.search.proposal import propose
 from zcpt_ray.search.records import Progress
 from zcpt_ray.search.resolved import Search, smoke
+from zcpt_ray.search.run_files import read_proposals
 from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.search.validation import together, validate
 from zcpt_ray.seeding import derive_seed, generator
@@ -50,10 +52,10 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     done: list[set[str]] = []
 
     def stop_soon(progress: Progress) -> None:
-        stored = {path.name for path in tmp_path.rglob("*.json")}
-        if done and stored == done[-1]:
+        lines = set(stored(tmp_path))
+        if done and lines == done[-1]:
             return
-        done.append(stored)
+        done.append(lines)
         raise InterruptError
 
     result = None
@@ -297,6 +299,51 @@ def test_a_proxy_that_needs_a_thin_form(monkeypatch: pytest.MonkeyPatch) -> None
         Search.of(SearchConfig(space="nasbench201", proxy="tenas"))
 
 
+class PreemptedError(Exception):
+    """Raised by a proxy in the middle of a proposal."""
+
+
+@pytest.mark.parametrize(
+    ("space", "order", "lanes", "most"),
+    [
+        ("toy-chain-3", "random", "together", 4),
+        ("toy-chain-3", "global-op-iter", "together", 12),
+        ("darts-s2-small", "random", "in-turn", 30),
+    ],
+)
+def test_a_search_that_is_stopped_in_a_proposal_goes_on_with_its_next_step(
+    space: str, order: str, lanes: str, most: float, tmp_path: Path
+) -> None:
+    """What was decided is not scored again, and the outcome is that of a search that nobody stopped."""
+    config = SearchConfig(space=space, proxy="l2_norm", order=order, lanes=lanes, num_validations=0)
+    config = dataclasses.replace(config, num_proposals=1, batch_size=8)
+    calls: list[int] = []
+    at_a_time, most = most, math.inf
+
+    def counted(net: torch.nn.Module, batch: Batch) -> float:
+        if len(calls) >= most:
+            raise PreemptedError
+        calls.append(1)
+        return PROXIES["l2_norm"].measure(net, batch)[0]
+
+    search = dataclasses.replace(Search.of(config), proxy=Proxy("counted", (counted,), "test"))
+    expected = run_search_locally(search, tmp_path / "whole")
+    total = len(calls)
+    done: list[int] = []
+    while not (tmp_path / "run/proposals").exists() or RunStore(search, tmp_path / "run").missing_proposals():
+        calls.clear()
+        most = at_a_time
+        with contextlib.suppress(PreemptedError):
+            found = run_search_locally(search, tmp_path / "run")
+        done.append(len(calls))
+        assert len(done) < 20
+    assert len(done) > 1
+    assert sum(done) < total + len(done) * at_a_time  # of a step that was not finished the scores are taken again
+    (one,), (other,) = (read_proposals(tmp_path / name) for name in ("whole", "run"))
+    assert dataclasses.replace(one, seconds=0) == dataclasses.replace(other, seconds=0)
+    assert found.num_evaluations == expected.num_evaluations == one.num_evaluations
+
+
 def test_minibatches_fit_a_small_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of 50 images every fifth is a test image, a search sees half of the others, and minibatches are half of that."""
     for name in ("cat", "dog"):
@@ -316,7 +363,7 @@ def test_minibatches_fit_a_small_folder(tmp_path: Path, caplog: pytest.LogCaptur
 
 def test_lanes_in_turn_see_what_the_first_lane_decided(data: SearchData) -> None:
     """Within a step the normal edge is rated as ever; the reduction edge without the ops that it lost."""
-    config = dataclasses.replace(CONFIG, space="darts-small", proxy="params", batch_size=4)
+    config = dataclasses.replace(CONFIG, space="darts-s2-small", proxy="nwot", batch_size=4)
     together, in_turn = (propose(Search.of(dataclasses.replace(config, lanes=lanes)), data, 0) for lanes in LANES)
     assert together.num_evaluations == in_turn.num_evaluations
     first, second = together.decisions[:2]

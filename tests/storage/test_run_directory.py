@@ -51,7 +51,8 @@ def test_json_is_written_the_same_way_for_ever(tmp_path: Path) -> None:
     """Runs are compared byte for byte, and those of earlier versions are read."""
     write_json(tmp_path / "a.json", {"scores": (1.5, math.inf, -math.inf), "arch": "ä|b", "best": None})
     assert (tmp_path / "a.json").read_bytes() == (
-        b'{\n "scores": [\n  1.5,\n  "inf",\n  "-inf"\n ],\n "arch": "\\u00e4|b",\n "best": null\n}'
+        b'{\n "scores": [\n  1.5,\n  "inf",\n  "-inf"\n ],\n "arch": "\\u00e4|b",\n "best": null,\n'
+        b' "checksum": "0f3829b2"\n}'
     )
     with pytest.raises(ValueError, match="Out of range float values"):
         write_json(tmp_path / "a.json", [math.nan])

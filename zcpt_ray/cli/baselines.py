@@ -96,7 +96,7 @@ def run(flags: BaselineFlags, console: Console) -> None:
     from zcpt_ray.reports.tables import comparison_table, write_table
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.search.resolved import Search, smoke
-    from zcpt_ray.search.run_store import VALIDATIONS
+    from zcpt_ray.search.run_files import VALIDATIONS
     from zcpt_ray.storage.paths import any_path
 
     named = named_searches(config, flags.searches, flags.proxies)

@@ -2,7 +2,9 @@
 
 import logging
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,11 +23,20 @@ def open_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False)
 
 
+class TerminationError(KeyboardInterrupt):
+    """SIGTERM, which ends a command as ctrl-C does."""
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Bad input ends the process with one line and exit code 2; ctrl-C with 130. What takes long says how far it is."""
+    """Bad input ends the process with one line and exit code 2; ctrl-C with 130, SIGTERM, as tidily, with 143.
+
+    What takes long says how far it is.
+    """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("zcpt_ray").setLevel(logging.INFO)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except UserError as error:
@@ -34,9 +45,16 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:  # a disk that fails, a folder that is gone
         print(f"error: {error}; what was finished before is kept", file=sys.stderr)
         sys.exit(2)
+    except TerminationError:
+        print("stopped by SIGTERM", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _terminate(*_: object) -> None:
+    raise TerminationError
 
 
 def print_next(console: Console, *commands: Sequence[object]) -> None:

@@ -1,7 +1,9 @@
 """Images and the minibatches drawn from them."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -78,6 +80,14 @@ class ImageSet:
         """[C, H, W] of an image in a minibatch."""
         channels, height, width = self.take(np.arange(1)).shape[1:]
         return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """12 hexadecimal digits that stand for labels and pixels; images that are decoded on demand count by label."""
+        digest = hashlib.blake2b(self.labels.tobytes(), digest_size=6)
+        if isinstance(self.images, np.ndarray):
+            digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
 
     def part(self, chosen: np.ndarray) -> "ImageSet":
         """The images of these places, in this order."""

@@ -2,12 +2,17 @@
 
 import logging
 import os
+import secrets
+import signal
 import socket
+import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -40,27 +45,73 @@ class TaskResources:
 def connect(address: str = "", show_logs: bool = False) -> None:
     """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
 
-    A process that has joined one stays there. Workers' log lines (epochs of a supernet, say) are shown only if wanted.
+    A process that has joined one stays there. Ray that is started here asks for a token that only this process and its
+    tasks have: whoever reaches its ports could run code otherwise. Workers' log lines (epochs of a supernet, say) are
+    shown only if wanted.
 
     Raises:
-        UserError: there is no cluster at `address`, or Ray does not start.
+        UserError: there is no cluster at `address`, or where RAY_ADDRESS says; or Ray does not start.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    given = address or os.environ.get("RAY_ADDRESS", "")
+    source = "" if address else " that RAY_ADDRESS names"
+    if given not in ("", "auto", "local"):
+        _require_answer(given, source)
+    elif given == "local" or (not given and not _is_in_a_cluster()):
+        given = "local"
+        if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & os.environ.keys():
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     try:
-        if address not in ("", "auto", "local"):  # ray.init would try a dead address for minutes
-            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        _start_or_join(address or None, show_logs)
+        _start_or_join(given or "auto", show_logs)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot join the Ray cluster at {address or 'auto'}: {str(error).splitlines()[0]}") from error
+        if given == "":  # that of this machine is somebody else's
+            connect("local", show_logs)
+            return
+        said = " ".join(str(error).split())
+        hint = "" if given == "local" else "; has it another version, or does it ask for a token (RAY_AUTH_MODE=token)?"
+        raise UserError(f"cannot join the Ray cluster at {given}{source}: {said}{hint}") from error
 
 
-def _start_or_join(address: str | None, show_logs: bool) -> None:
+def _require_answer(address: str, source: str) -> None:
+    """See that somebody answers there, as `ray.init` would try for minutes.
+
+    Raises:
+        UserError: nobody does, or the address is not written as it should be.
+    """
+    where = f"cannot join the Ray cluster at {address}{source}"
+    form = "expected HOST:PORT, such as 10.0.0.1:6379, ray://HOST:10001, auto or local"
+    scheme, _, rest = address.rpartition("://")
+    host, _, port = rest.rstrip("/").rpartition(":")
+    if scheme not in ("", "ray") or not host or not port.isdecimal():
+        why = "that is the address of a dashboard, which takes jobs" if scheme.startswith("http") else "no such form"
+        raise UserError(f"{where}: {why}; {form}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        remedy = "; unset RAY_ADDRESS to start Ray here" if source else ""
+        raise UserError(f"{where}: nobody answers there ({error}); {form}{remedy}") from error
+
+
+def _is_in_a_cluster() -> bool:
+    """Whether Ray has left the address of a cluster here, and that answers."""
+    file = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    try:
+        host, _, port = file.read_text().strip().rpartition(":")
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _start_or_join(address: str, show_logs: bool) -> None:
+    terminated = signal.getsignal(signal.SIGTERM)
     for left in reversed(range(STARTS)):
         try:
             ray.init(address=address, log_to_driver=show_logs, logging_level=logging.ERROR)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminated)  # Ray has set its own, which ends with another exit code
         except Exception as error:
             if type(error) is not Exception:  # a start that took too long is a plain one
                 raise

@@ -29,9 +29,9 @@ from zcpt_ray.distributed.cluster import (
     this_node,
 )
 from zcpt_ray.distributed.own_code import send_by_value
-from zcpt_ray.search.inputs import SearchData, costs_on, load_data
+from zcpt_ray.search.inputs import SearchData, costs_on, load_data, require_same_data
 from zcpt_ray.search.proposal import propose
-from zcpt_ray.search.records import Progress, Proposal, SearchResult, Validation
+from zcpt_ray.search.records import Progress, Proposal, ScoredStep, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.search.score_tables import Spread
@@ -47,7 +47,15 @@ IN_FLIGHT = 256
 
 def _propose(search: Search, data: SearchData, index: int, pool: Any) -> Proposal:
     _set_up_worker()
-    return propose(search, data, index, lambda scores: pool.scored.remote(index, scores))
+    known = ray.get(pool.steps_of.remote(index))
+    return propose(
+        search,
+        data,
+        index,
+        lambda scores: pool.scored.remote(index, scores),
+        known,
+        lambda step: pool.keep.remote(step),
+    )
 
 
 def _validate(search: Search, data: SearchData, part: Slice, pool: Any) -> list[Validation]:
@@ -91,6 +99,14 @@ class CandidatePool:
     async def missing_proposals(self) -> list[int]:
         """Indices that nobody has proposed yet."""
         return self.store.missing_proposals()
+
+    async def steps_of(self, index: int) -> list[ScoredStep]:
+        """What is known of a proposal that was under way."""
+        return self.store.steps_of(index)
+
+    async def keep(self, step: ScoredStep) -> None:
+        """Keep a step of a proposal under way."""
+        self.store.add_step(step)
 
     async def add(self, proposal: Proposal) -> None:
         """Accept a proposal."""
@@ -140,11 +156,8 @@ class CandidatePool:
         proposals = min(IN_FLIGHT, self.search.config.num_proposals - len(self.store.proposals))
         room = min(IN_FLIGHT, max(0, self.places - proposals)) if proposals else IN_FLIGHT
         while self.data is not None and len(self.running) < room:
-            if not self.waiting:  # looking through all that is known takes milliseconds
-                running = {(arch, minibatches.start) for archs, minibatches in self.running for arch in archs}
-                missing = [
-                    (arch, part) for arch, part in self.store.missing_slices() if (arch, part.start) not in running
-                ]
+            if not self.waiting:
+                missing = self.store.take_missing_slices()
                 self.waiting = together(missing, min(room, self.places) - len(self.running))[::-1]
             if not self.waiting:
                 return
@@ -155,9 +168,9 @@ class CandidatePool:
         """Have a slice validated, and accept what comes of it."""
         here = ray.get_runtime_context().current_actor
         task = as_task(_validate, calls_of_a_worker(self.options)).options(**self.options)
-        for validation in await task.remote(self.search, self.data, part, here):
-            self.store.add_validation(validation)
-            self.scores_taken.inc(len(validation.measures))
+        validations = await task.remote(self.search, self.data, part, here)
+        self.store.add_validations(validations)
+        self.scores_taken.inc(sum(len(validation.measures) for validation in validations))
         del self.running[part]
         self.validating.pop(part, None)
         self._start_validation()
@@ -207,11 +220,24 @@ def run_search(
         of the user's own that cannot be sent to workers.
     """
     started = time.perf_counter()
-    config = search.config
-    options = task_options(config.device, resources or TaskResources())
+    options = task_options(search.config.device, resources or TaskResources())
     send_by_value(search)
-    RunStore(search, directory, shared)  # so that a directory of another run is refused here, before any work
-    found = load_data(search, spread_over(options))
+    store = RunStore(search, directory, shared)  # a directory of another run is refused here, before any work
+    with store.at_work():
+        found = load_data(search, spread_over(options))
+        require_same_data(store.folders, search.config, found.images)
+        return _run(search, directory, options, report, shared, found, started)
+
+
+def _run(
+    search: Search,
+    directory: AnyPath,
+    options: dict[str, float],
+    report: Callable[[Progress], None],
+    shared: AnyPath | None,
+    found: SearchData,
+    started: float,
+) -> SearchResult:
     reference, data, costs = ray.put(search), ray.put(found), costs_on(search, found.images)
     # The pool stays where the run directory is, unless every node sees that: then it may move if its node dies.
     anywhere = not nodes_without(directory.absolute() / "config.json")

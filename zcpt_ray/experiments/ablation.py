@@ -21,7 +21,7 @@ from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.orders import ORDERS
 from zcpt_ray.search.records import Progress, SearchResult
 from zcpt_ray.search.resolved import Search, smoke
-from zcpt_ray.search.run_store import VALIDATIONS
+from zcpt_ray.search.run_files import VALIDATIONS
 from zcpt_ray.search.validation import with_benchmark
 from zcpt_ray.storage.paths import AnyPath
 

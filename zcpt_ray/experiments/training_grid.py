@@ -1,7 +1,6 @@
 """Architectures x training seeds: which trainings there are, and each as the work of a trial."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,8 @@ from zcpt_ray.reports.run_folders import GridRow, read_grid, search_directories
 from zcpt_ray.reports.training_tables import Trained
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.spaces import Space, find_space
-from zcpt_ray.storage.paths import AnyPath, write_whole
+from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.run_directory import write_json
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.records import EpochMetrics, TrainResult
 from zcpt_ray.training.trainer import train
@@ -163,7 +163,7 @@ def write_grid(grid: Sequence[Training], out: AnyPath) -> None:
         here = {_what(row) for row in rows}
         begun = [row for row in read_grid(out) if (out / "trials" / row.run_id).exists()]
         rows += [row for row in begun if _what(row) not in here]
-    write_whole(out / "grid.json", json.dumps({"trials": [row.to_dict() for row in rows]}, indent=1))
+    write_json(out / "grid.json", {"trials": [row.to_dict() for row in rows]})
 
 
 def _what(row: GridRow) -> tuple[str, str]:

@@ -1,9 +1,9 @@
 """The finished searches and trainings below some folders, local or behind a URI, found by the files in them."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from zcpt_ray.configs import ImageOptions, TrainConfig
@@ -12,13 +12,14 @@ from zcpt_ray.identity import run_name
 from zcpt_ray.reports.training_tables import Trained, with_distinct_names
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.run_directory import read_json
 from zcpt_ray.training.records import TrainResult
 
 SEARCH_FILE, TRAINING_FILE, GRID_FILE = "result.json", "training.json", "grid.json"
 """What a directory holds that is a finished search, a finished training, or a grid of trainings."""
 TUNE_TRIAL_FILE = "params.json"
 """Ray Tune's own trial directories have it; their `result.json` is none of ours."""
-INSIDE_A_SEARCH = ("proposals", "validations")
+INSIDE_A_SEARCH = ("proposals", "steps", "validations", "owners")
 """Folders of a run directory that hold no runs."""
 CELLS_FOLDER = "cells"
 """The folder of an ablation that holds one run directory per cell."""
@@ -79,7 +80,7 @@ def read_grid(directory: AnyPath) -> list[GridRow]:
         UserError: its file cannot be read, or is damaged.
     """
     try:
-        return [GridRow.from_dict(row) for row in json.loads((directory / GRID_FILE).read_text())["trials"]]
+        return [GridRow.from_dict(row) for row in read_json(directory / GRID_FILE)["trials"]]
     except (OSError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{directory / GRID_FILE} is damaged ({error!r})") from error
 
@@ -132,8 +133,23 @@ class _Directory:
         return next((each.directory for each in (self, *self.parents) if GRID_FILE in each.names), None)
 
 
-def _walk(place: AnyPath, problems: list[str], parents: tuple[_Directory, ...] = ()) -> Iterator[_Directory]:
-    """`place` and all directories below it that may hold runs; `problems` gets a line for each that cannot be read."""
+def _walk(
+    place: AnyPath, problems: list[str], parents: tuple[_Directory, ...] = (), walked: set[Path] | None = None
+) -> Iterator[_Directory]:
+    """`place` and all directories below it that may hold runs, each once, whatever links lead to it.
+
+    `problems` gets a line for each that cannot be read.
+    """
+    walked = set() if walked is None else walked
+    if isinstance(place, Path):
+        try:
+            real = place.resolve()
+        except (OSError, RuntimeError) as error:  # a link to itself
+            problems.append(f"cannot read {place}: {error}")
+            return
+        if real in walked:
+            return
+        walked.add(real)
     try:
         entries: list[AnyPath] = sorted(place.iterdir(), key=str)
     except UserError as error:
@@ -146,7 +162,7 @@ def _walk(place: AnyPath, problems: list[str], parents: tuple[_Directory, ...] =
     yield here
     for entry in entries:
         if entry.name not in INSIDE_A_SEARCH and not entry.name.endswith(".json") and entry.is_dir():
-            yield from _walk(entry, problems, (here, *parents))
+            yield from _walk(entry, problems, (here, *parents), walked)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from zcpt_ray.reports.tables import (
 )
 from zcpt_ray.reports.terminal import print_table
 from zcpt_ray.search.records import Proposal, SearchResult
-from zcpt_ray.search.run_store import read_proposals
+from zcpt_ray.search.run_files import read_proposals
 from zcpt_ray.spaces import Space
 from zcpt_ray.storage.paths import AnyPath
 

@@ -1,8 +1,9 @@
 """What a search reads before it begins: images, and what finished architectures are worth where the scoring asks."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -12,13 +13,18 @@ from zcpt_ray.datasets import find_dataset, halves
 from zcpt_ray.datasets.base import FolderLike
 from zcpt_ray.datasets.description import understood
 from zcpt_ray.datasets.minibatches import ImageSet
+from zcpt_ray.devices import local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_files import DATA_FILE
 from zcpt_ray.search.score_tables import Spread, score_table, spread_locally
 from zcpt_ray.search.scoring import BenchmarkAccuracy, EveryScore, TrainedSupernet
 from zcpt_ray.spaces import SPACES, Space
 from zcpt_ray.spaces.costs import Costs
+from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.run_directory import read_json, write_json
+from zcpt_ray.versions import versions
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +87,43 @@ def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
         values = network_values(search, images, spread)
     trains = isinstance(search.scoring.evidence, TrainedSupernet)
     return SearchData(images, held_out if trains else None, values, budget)
+
+
+def require_same_data(folders: Iterable[AnyPath], config: SearchConfig, images: ImageSet) -> None:
+    """Note in folders of results which images they are on, or see that they are those that they were begun on.
+
+    Other versions of what numbers depend on, or another kind of device, are told in a log line.
+
+    Raises:
+        UserError: they are others.
+    """
+    about: dict[str, Any] = {
+        "images": len(images),
+        "size": list(images.image_shape),
+        "classes": images.num_classes,
+        "digest": images.digest,
+        "device": local_device(config.device),
+        "versions": versions(),
+    }
+    for folder in folders:
+        path = folder / DATA_FILE
+        if not path.exists():
+            write_json(path, about)
+            continue
+        theirs = read_json(path)
+        changed = [name for name, value in about.items() if theirs.get(name) != value]
+        if {"images", "size", "classes", "digest"} & set(changed):
+            once, now = (
+                f"{found.get('images')} images of {found.get('size')} in {found.get('classes')} classes"
+                for found in (theirs, about)
+            )
+            raise UserError(
+                f"{folder} holds results on other images of {config.dataset}: once {once}, now {now},"
+                f" {'other ones' if once == now else 'not as many'}; choose another --out"
+            )
+        for name in changed:
+            message = "%s was begun with %s %s and goes on with %s: scores may differ in their last digits"
+            log.warning(message, folder, name, theirs.get(name), about[name])
 
 
 def slowness(space: Space, size: int) -> str:

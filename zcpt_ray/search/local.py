@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from zcpt_ray.devices import local_device
-from zcpt_ray.search.inputs import SearchData, costs_on, load_data
+from zcpt_ray.search.inputs import SearchData, costs_on, load_data, require_same_data
 from zcpt_ray.search.proposal import propose
 from zcpt_ray.search.records import Progress, SearchResult
 from zcpt_ray.search.resolved import Search
@@ -35,15 +35,17 @@ def run_search_locally(
         "GPU": float(local_device(search.config.device) != "cpu"),
     }
     store = RunStore(search, directory, shared)
-    data = data or load_data(search)
-    report(store.progress())
-    for index in store.missing_proposals():
-        store.add_proposal(propose(search, data, index, lambda scores: report(store.progress(under_way=scores))))
+    with store.at_work():
+        data = data or load_data(search)
+        require_same_data(store.folders, search.config, data.images)
         report(store.progress())
-    for archs, minibatches in together(store.missing_slices()):
-        for validation in validate(
-            search, data.images, archs, minibatches, lambda scores: report(store.progress(validating=scores))
-        ):
-            store.add_validation(validation)
-        report(store.progress())
+        for index in store.missing_proposals():
+            under_way = lambda scores: report(store.progress(under_way=scores))  # noqa: E731
+            known = store.steps_of(index)
+            store.add_proposal(propose(search, data, index, under_way, known, store.add_step))
+            report(store.progress())
+        for archs, minibatches in together(store.missing_slices()):
+            tell = lambda scores: report(store.progress(validating=scores))  # noqa: E731
+            store.add_validations(validate(search, data.images, archs, minibatches, tell))
+            report(store.progress())
     return select(store, costs_on(search, data.images), time.perf_counter() - started, resources)

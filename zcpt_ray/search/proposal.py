@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -18,7 +18,7 @@ from zcpt_ray.search.inputs import SearchData
 from zcpt_ray.search.methods import MethodContext, Proposed
 from zcpt_ray.search.oracles import Oracle
 from zcpt_ray.search.orders import EdgeScores, Visit
-from zcpt_ray.search.records import Decision, Proposal
+from zcpt_ray.search.records import Decision, Proposal, ScoredStep
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.score_count import ScoreCount, Scored
 from zcpt_ray.search.scoring import Evidence, ProxyScores, Scoring, TrainedSupernet, by_edge
@@ -26,14 +26,27 @@ from zcpt_ray.search.supernet_trainer import SupernetTrainer
 from zcpt_ray.seeding import derive_seed, generator
 
 
-def propose(search: Search, data: SearchData, index: int, scored: Scored = lambda _: None) -> Proposal:
+def propose(
+    search: Search,
+    data: SearchData,
+    index: int,
+    scored: Scored = lambda _: None,
+    known: Sequence[ScoredStep] = (),
+    keep: Callable[[ScoredStep], None] = lambda _: None,
+) -> Proposal:
     """Proposal `index` of the search, which no other proposal influences.
 
-    `scored` is told now and then how many scores it has taken.
+    `scored` is told now and then how many scores it has taken, `keep` gets each step that is decided. The steps that
+    are `known` are not scored again.
     """
-    started = time.perf_counter()
+    before = max((step.seconds for step in known), default=0.0)
+    started = time.perf_counter() - before
     counted = replace(search, proxy=ScoreCount(scored).of(search.proxy))
-    found = _run_method(counted, data, index) if search.method else _discretize(counted, data, index)
+    if search.method:
+        found = _run_method(counted, data, index)
+    else:
+        steps = KnownSteps(index, started, {(step.step, step.turn): step for step in known}, keep)
+        found = _discretize(counted, data, index, steps)
     seconds = time.perf_counter() - started
     return Proposal(index, search.space.encode(found.arch), found.decisions, found.num_evaluations, seconds)
 
@@ -84,7 +97,29 @@ def _run_method(search: Search, data: SearchData, index: int) -> Proposed:
     return search.method.propose(context)
 
 
-def _discretize(search: Search, data: SearchData, index: int) -> Proposed:
+@dataclass(frozen=True)
+class KnownSteps:
+    """What is known of a proposal under way, and where what comes is kept; it `started` at that time."""
+
+    index: int
+    started: float
+    known: Mapping[tuple[int, int], ScoredStep]
+    keep: Callable[[ScoredStep], None]
+
+    def fill(self, scores: "StepScores", step: int, turn: int) -> None:
+        """Give a step the scores that are known."""
+        if found := self.known.get((step, turn)):
+            scores.scores |= found.scores
+            scores.num_evaluations += sum(map(len, found.scores.values()))
+
+    def add(self, scores: "StepScores", step: int, turn: int) -> None:
+        """Keep the scores of a step that is decided."""
+        if (step, turn) not in self.known:
+            seconds = time.perf_counter() - self.started
+            self.keep(ScoredStep(self.index, step, turn, dict(scores.scores), seconds))
+
+
+def _discretize(search: Search, data: SearchData, index: int, steps: KnownSteps) -> Proposed:
     """Discretize the whole supernet once.
 
     The supernet's weights are those of the search seed; order and minibatches are drawn for this index.
@@ -95,13 +130,16 @@ def _discretize(search: Search, data: SearchData, index: int) -> Proposed:
     evaluations = 0
     for step, visits in enumerate(_steps(search, index)):
         seed = derive_seed(search.config.seed, "proposal", index, "minibatch", step)
-        for part in [visits] if search.config.lanes == "together" else [[visit] for visit in visits]:
+        turns = [visits] if search.config.lanes == "together" else [[visit] for visit in visits]
+        for turn, part in enumerate(turns):
             scores = scorer.step(arch, seed)
+            steps.fill(scores, step, turn)
             for visit in part:
                 edge, decision = decide(arch, visit, scores, step, data.budget)
                 arch = arch.discretize(edge, decision.kept)
                 decisions.append(decision)
             evaluations += scores.num_evaluations
+            steps.add(scores, step, turn)
         scorer.decided(arch)
     return Proposed(arch.finish(search.space.name), tuple(decisions), evaluations)
 

@@ -13,7 +13,7 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import run_name
 from zcpt_ray.storage.paths import AnyPath, whole_file
-from zcpt_ray.storage.run_directory import read_json, write_json
+from zcpt_ray.storage.run_directory import CHECKSUM, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,17 @@ class Decision:
     kept: tuple[str, ...]
     scores: dict[str, float]
 
+    @classmethod
+    def from_dict(cls, raw: Any) -> "Decision":
+        """The inverse of `dataclasses.asdict`, as JSON holds it.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        fields = _fields(cls, raw, step=int, edge=str, kept=list, scores=dict)
+        scores = {_of_kind(op, str): float(score) for op, score in raw["scores"].items()}
+        return cls(**{**fields, "kept": tuple(_of_kind(op, str) for op in raw["kept"]), "scores": scores})
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -39,6 +50,33 @@ class Proposal:
     num_evaluations: int
     seconds: float
 
+    @classmethod
+    def from_dict(cls, raw: Any) -> "Proposal":
+        """As `Decision.from_dict`."""
+        fields = _fields(cls, raw, index=int, arch=str, decisions=list, num_evaluations=int, seconds=float)
+        return cls(**{**fields, "decisions": tuple(map(Decision.from_dict, raw["decisions"]))})
+
+
+@dataclass(frozen=True)
+class ScoredStep:
+    """What a step of a proposal under way was decided by, so that it need not be scored again.
+
+    `turn` counts the decisions of a step that are rated one after another; `scores` are those of the ops of an edge, by
+    its index; `seconds` those that the proposal had taken by then.
+    """
+
+    index: int
+    step: int
+    turn: int
+    scores: dict[int, list[float]]
+    seconds: float
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> "ScoredStep":
+        """As `Decision.from_dict`."""
+        fields = _fields(cls, raw, index=int, step=int, turn=int, scores=dict, seconds=float)
+        return cls(**{**fields, "scores": {int(e): list(map(float, values)) for e, values in raw["scores"].items()}})
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -47,6 +85,15 @@ class Validation:
     arch: str
     measures: dict[int, tuple[float, ...]]
     seconds: float
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> "Validation":
+        """As `Decision.from_dict`."""
+        fields = _fields(cls, raw, arch=str, measures=dict, seconds=float)
+        measures = {int(index): tuple(map(float, values)) for index, values in raw["measures"].items()}
+        if not measures or min(measures) < 0:
+            raise ValueError(f"scores on the minibatches {list(measures)}")
+        return cls(**{**fields, "measures": measures})
 
 
 @dataclass(frozen=True)
@@ -127,6 +174,7 @@ class SearchResult:
             KeyError, TypeError, ValueError, UserError: it is none of this version.
         """
         config, candidates = SearchConfig.from_dict(raw["config"]), tuple(map(_candidate, raw["candidates"]))
+        raw = {name: value for name, value in raw.items() if name != CHECKSUM}
         benchmark = None if raw["benchmark"] is None else BenchmarkRow.from_dict(raw["benchmark"])
         best = _candidate(raw["best"])
         return cls(**{**raw, "config": config, "best": best, "candidates": candidates, "benchmark": benchmark})
@@ -163,6 +211,28 @@ class Progress:
         """Whether nothing is left to do."""
         proposed = self.proposals_done == self.proposals_total
         return proposed and self.validations_done == self.validations_total
+
+
+def _fields(record: type, raw: Any, **kinds: type) -> dict[str, Any]:
+    """The values of a record that JSON held, each of its kind; numbers are not negative.
+
+    Raises:
+        KeyError, TypeError, ValueError: one is missing, or of another kind, or there are more.
+    """
+    if unknown := set(_of_kind(raw, dict)) - set(kinds):
+        raise ValueError(f"{record.__name__} has no {', '.join(sorted(unknown))}")
+    values = {name: _of_kind(raw[name], kind) for name, kind in kinds.items()}
+    if negative := [name for name, value in values.items() if isinstance(value, int | float) and not value >= 0]:
+        raise ValueError(f"{negative[0]} is {values[negative[0]]}")
+    return values
+
+
+def _of_kind(value: Any, kind: type) -> Any:
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
 
 
 def _candidate(raw: dict[str, Any]) -> ScoredCandidate:

@@ -1,33 +1,36 @@
 """What a run has computed so far, in memory and in its directory.
 
-A run directory can be left at any moment, by a kill too, and taken up again: each accepted proposal and each slice of
-validation scores is a file of its own, whole or not there at all.
+A run directory can be left at any moment, by a kill too, and taken up again: proposals and validation scores are
+appended to journals as they come. Directories of earlier versions, with a JSON file for each, are read too.
 """
 
 import dataclasses
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
 
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import digest
-from zcpt_ray.search.records import Decision, Progress, Proposal, ScoredCandidate, SearchResult, Validation
+from zcpt_ray.proxies.base import only_measure
+from zcpt_ray.search.records import Progress, Proposal, ScoredCandidate, ScoredStep, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_files import PROPOSALS, STEPS, VALIDATIONS, is_unused, parsed, read_all
 from zcpt_ray.spaces.costs import Cost
+from zcpt_ray.storage.journal import Journal
+from zcpt_ray.storage.owners import at_work, require_free
 from zcpt_ray.storage.paths import AnyPath
-from zcpt_ray.storage.run_directory import claim_directory, read_json, write_json
+from zcpt_ray.storage.run_directory import claim_directory
 from zcpt_ray.versions import versions
 
 VALIDATION_SLICE = 10
 """Validation minibatches that are scored and stored together."""
 EXTENDABLE = ("num_proposals", "num_validations")
 """In what searches that share a run directory may differ: what one has computed the others take from there."""
-PROPOSALS, VALIDATIONS = "proposals", "validations"
-"""The folders of a run directory."""
-
-T = TypeVar("T")
+SliceKey = tuple[str, int]
+"""An encoded architecture and the first minibatch of a slice."""
 
 
 class RunStore:
@@ -47,28 +50,59 @@ class RunStore:
         self.search = search
         self.config = search.config
         self.directory = directory
-        self.validated = shared / digest(search.scored_by) if shared else directory and directory / VALIDATIONS
         self.is_shared = shared is not None
         self.proposals: dict[int, Proposal] = {}
-        self.validations: dict[tuple[str, int], Validation] = {}
+        self.validations: dict[SliceKey, Validation] = {}
+        self._times: Counter[str] = Counter()
+        self._missing: dict[SliceKey, range] = {}
+        self._untaken: dict[SliceKey, range] = {}
+        self._measured = self._scores_of_proposals = 0
+        self._steps: dict[int, list[ScoredStep]] = {}
+        self._proposed = self._stepped = self._validated = None
         if directory:
+            scored_by = digest(search.scored_by)
+            validated = shared / scored_by if shared else directory / VALIDATIONS
+            self._proposed = Journal(directory / PROPOSALS, _of_run(search))
+            self._stepped = Journal(directory / STEPS, _of_run(search))
+            self._validated = Journal(validated, scored_by)
             self._open(directory)
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Inside, nobody else can work in the run directory, but on the same run."""
+        return at_work(self.directory, _of_run(self.search)) if self.directory else nullcontext()
 
     def add_proposal(self, proposal: Proposal) -> None:
         """Accept a proposal; on disk before this returns."""
         if proposal.index not in self.proposals:
-            if self.directory:
-                path = self.directory / PROPOSALS / f"{proposal.index:05d}.json"
-                write_json(path, dataclasses.asdict(proposal))
-            self.proposals[proposal.index] = proposal
+            if self._proposed:
+                self._proposed.append([dataclasses.asdict(proposal)])
+            self._accept_proposal(proposal)
 
-    def add_validation(self, validation: Validation) -> None:
-        """Accept a slice of scores; on disk before this returns."""
-        start = min(validation.measures)
-        if len(validation.measures) > self._num_measured(validation.arch, start):
-            if self.validated:
-                write_json(self._path(validation.arch, start), dataclasses.asdict(validation))
-            self.validations[validation.arch, start] = validation
+    def add_step(self, step: ScoredStep) -> None:
+        """Keep a step of a proposal under way; on disk before this returns."""
+        known = {(known.step, known.turn) for known in self.steps_of(step.index)}
+        if step.index not in self.proposals and (step.step, step.turn) not in known:
+            if self._stepped:
+                self._stepped.append([dataclasses.asdict(step)])
+            self._steps.setdefault(step.index, []).append(step)
+
+    def steps_of(self, index: int) -> list[ScoredStep]:
+        """Those of a proposal that is not finished."""
+        return self._steps.get(index, [])
+
+    def add_validations(self, validations: Iterable[Validation]) -> None:
+        """Accept slices of scores; on disk before this returns."""
+        new = [validation for validation in validations if self._says_more(validation)]
+        if self._validated:
+            self._validated.append(dataclasses.asdict(validation) for validation in new)
+        for validation in new:
+            self._accept_validation(validation)
+
+    @property
+    def folders(self) -> tuple[AnyPath, ...]:
+        """Where it keeps what it knows: the run directory and, where they are shared, that of validation scores."""
+        shared = (self._validated.folder,) if self.is_shared and self._validated else ()
+        return (self.directory, *shared) if self.directory else ()
 
     def missing_proposals(self) -> list[int]:
         """Indices of the proposals that are not there yet."""
@@ -76,24 +110,24 @@ class RunStore:
 
     def missing_slices(self) -> list[tuple[str, range]]:
         """Architecture and minibatch indices of the validation still to do for the candidates known so far."""
-        total, size = self.config.num_validations, VALIDATION_SLICE
-        slices = [
-            (arch, range(start, min(start + size, total)))
-            for arch in self._proposed()
-            for start in range(0, total, size)
-        ]
-        missing = [(arch, part) for arch, part in slices if self._num_measured(arch, part.start) < len(part)]
-        return [(arch, part) for arch, part in missing if not self.is_shared or not self._take(arch, part)]
+        self._read_shared()
+        return [(arch, part) for (arch, _), part in self._missing.items()]
+
+    def take_missing_slices(self) -> list[tuple[str, range]]:
+        """Those of `missing_slices` that this has not given before."""
+        if self._untaken:
+            self._read_shared()
+        taken, self._untaken = self._untaken, {}
+        return [(key[0], self._missing[key]) for key in taken if key in self._missing]
 
     def progress(self, under_way: int = 0, validating: int = 0) -> Progress:
         """What is done, and what is known to be left.
 
         `under_way` are the scores of proposals that are not finished, `validating` those of slices that are not.
         """
-        done = sum(len(validation.measures) for validation in self._valid()) + validating
-        scores = sum(proposal.num_evaluations for proposal in self.proposals.values()) + under_way
-        total = len(self._proposed()) * self.config.num_validations
-        return Progress(len(self.proposals), self.config.num_proposals, done, total, scores)
+        total = len(self._times) * self.config.num_validations
+        scores = self._scores_of_proposals + under_way
+        return Progress(len(self.proposals), self.config.num_proposals, self._measured + validating, total, scores)
 
     def result(self, wall: float, cost_of: Callable[[str], Cost]) -> SearchResult:
         """Rank the candidates by score, then by how often they were proposed, then by who came first.
@@ -105,13 +139,12 @@ class RunStore:
         """
         if self.missing_proposals() or self.missing_slices():
             raise ValueError("the run is not complete: it has no result yet")
-        times = self._proposed()
         first: dict[str, int] = {}
         for index in sorted(self.proposals):
             first.setdefault(self.proposals[index].arch, index)
         scores, left_out = self._scores()
         candidates = []
-        for arch, count in times.items():
+        for arch, count in self._times.items():
             cost = cost_of(arch)
             candidates.append(ScoredCandidate(arch, scores[arch], count, first[arch], cost.params, cost.flops))
         candidates.sort(key=lambda c: (-c.score, -c.times_proposed, c.first_proposal))
@@ -120,14 +153,12 @@ class RunStore:
             "validate": sum(validation.seconds for validation in self._valid()),
             "wall": wall,
         }
-        op_scores = sum(proposal.num_evaluations for proposal in self.proposals.values())
         decisions = [decision for proposal in self.proposals.values() for decision in proposal.decisions]
-        evaluations = op_scores + self.progress().validations_done
         return SearchResult(
             self.config,
             candidates[0],
             tuple(candidates),
-            evaluations,
+            self._scores_of_proposals + self._measured,
             seconds,
             None,
             versions(),
@@ -142,111 +173,109 @@ class RunStore:
 
         Minibatches on which all are infinite, such as those that hold an image twice, are left out, and counted.
         """
-        left_out = 0
-        measured: dict[int, dict[str, tuple[float, ...]]] = {index: {} for index in range(self.config.num_validations)}
+        places = {arch: place for place, arch in enumerate(self._times)}
+        measured = np.empty((self.config.num_validations, len(places), len(self.search.proxy.measures)))
         for validation in self._valid():
             for index, values in validation.measures.items():
-                measured[index][validation.arch] = values
-        scores: dict[str, list[float]] = {arch: [] for arch in self._proposed()}
-        for values_of in measured.values():
-            combined = self.search.proxy.combine([values_of[arch] for arch in scores])
-            if not any(map(math.isfinite, combined)):
-                left_out += 1
-                continue
-            for arch, score in zip(scores, combined, strict=True):
-                scores[arch].append(score)
-        none_left = 0 < left_out == len(measured)
-        sums = {arch: -math.inf if none_left else math.fsum(values) for arch, values in scores.items()}
-        return sums, left_out
+                measured[index, places[validation.arch]] = values
+        combine = self.search.proxy.combine
+        rows = [
+            values[:, 0].tolist() if combine is only_measure else combine(list(map(tuple, values.tolist())))
+            for values in measured
+        ]
+        counted = [row for row in rows if any(map(math.isfinite, row))]
+        left_out = len(rows) - len(counted)
+        if left_out and not counted:
+            return dict.fromkeys(places, -math.inf), left_out
+        of_each = zip(*counted, strict=True) if counted else ([] for _ in places)
+        return {arch: math.fsum(values) for arch, values in zip(places, of_each, strict=True)}, left_out
 
-    def _proposed(self) -> Counter[str]:
-        """How often each candidate was proposed, in the order in which they came."""
-        return Counter(proposal.arch for proposal in self.proposals.values())
-
-    def _num_measured(self, arch: str, start: int) -> int:
-        validation = self.validations.get((arch, start))
-        return len(validation.measures) if validation else 0
-
-    def _path(self, arch: str, start: int) -> AnyPath:
-        assert self.validated
-        return self.validated / f"{hashlib.blake2b(arch.encode(), digest_size=8).hexdigest()}-{start:05d}.json"
-
-    def _take(self, arch: str, part: range) -> bool:
-        """Take a slice that another search has computed; whether there is one."""
-        path = self._path(arch, part.start)
-        if not path.exists():
-            return False
-        found = first_measures(_parse(path, _validation), self.config.num_validations)
-        if len(found.measures) > self._num_measured(arch, part.start):
-            self.validations[arch, part.start] = found
-        return len(found.measures) >= len(part)
-
-    def _valid(self) -> list[Validation]:
+    def _valid(self) -> Iterable[Validation]:
         """The validations of architectures that are proposed.
 
-        There are others where a proposal was deleted and came out otherwise the second time.
+        There are others where searches share them, or a proposal was deleted and came out otherwise the second time.
         """
-        archs = self._proposed()
-        return [validation for validation in self.validations.values() if validation.arch in archs]
+        return (validation for validation in self.validations.values() if validation.arch in self._times)
+
+    def _slices(self) -> list[range]:
+        total = self.config.num_validations
+        return [range(start, min(start + VALIDATION_SLICE, total)) for start in range(0, total, VALIDATION_SLICE)]
+
+    def _accept_proposal(self, proposal: Proposal) -> None:
+        self.proposals[proposal.index] = proposal
+        self._steps.pop(proposal.index, None)
+        self._scores_of_proposals += proposal.num_evaluations
+        self._times[proposal.arch] += 1
+        if self._times[proposal.arch] > 1:
+            return
+        for part in self._slices():
+            key = (proposal.arch, part.start)
+            known = self._num_measured(key)
+            self._measured += known
+            if known < len(part):
+                self._missing[key] = self._untaken[key] = part
+
+    def _accept_validation(self, validation: Validation) -> None:
+        key = (validation.arch, min(validation.measures))
+        if validation.arch in self._times:
+            self._measured += len(validation.measures) - self._num_measured(key)
+        self.validations[key] = validation
+        if key in self._missing and len(validation.measures) >= len(self._missing[key]):
+            del self._missing[key]
+
+    def _says_more(self, validation: Validation) -> bool:
+        return len(validation.measures) > self._num_measured((validation.arch, min(validation.measures)))
+
+    def _num_measured(self, key: SliceKey) -> int:
+        validation = self.validations.get(key)
+        return len(validation.measures) if validation else 0
+
+    def _read_shared(self) -> None:
+        """Take what other searches have computed since."""
+        if self.is_shared and self._validated and self._missing:
+            for record in self._validated.read():
+                self._accept_if_more(parsed(Validation.from_dict, record, self._validated.folder))
+
+    def _accept_if_more(self, validation: Validation) -> None:
+        found = first_measures(validation, self.config.num_validations)
+        if found.measures and self._says_more(found):
+            self._accept_validation(found)
 
     def _open(self, directory: AnyPath) -> None:
+        assert self._proposed
+        assert self._stepped
+        assert self._validated
         try:
-            claim_directory(directory, self.search.identity, EXTENDABLE, lambda: _is_unused(directory))
-            (directory / PROPOSALS).mkdir(exist_ok=True)
-            for folder in (directory / VALIDATIONS, self.validated or directory):
+            require_free(directory, self._proposed.of or "")
+            claim_directory(directory, self.search.identity, EXTENDABLE, lambda: is_unused(directory))
+            for folder in (self._proposed.folder, self._stepped.folder, self._validated.folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            proposals = read_proposals(directory)
-            validations = [_parse(path, _validation) for path in _files(directory / VALIDATIONS)]
+            proposals = read_all(self._proposed, Proposal.from_dict)
+            steps = read_all(self._stepped, ScoredStep.from_dict)
+            own = Journal(directory / VALIDATIONS, self._validated.of)
+            journals = [self._validated] if own.folder == self._validated.folder else [own, self._validated]
+            validations = [found for journal in journals for found in read_all(journal, Validation.from_dict)]
         except OSError as error:
             raise UserError(f"cannot use the run directory {directory}: {error}") from error
-        self.proposals = {p.index: p for p in proposals if p.index < self.config.num_proposals}
-        shared = [first_measures(validation, self.config.num_validations) for validation in validations]
-        self.validations = {(v.arch, min(v.measures)): v for v in shared if v.measures}
+        for validation in validations:
+            self._accept_if_more(validation)
+        for proposal in sorted(proposals, key=lambda proposal: proposal.index):
+            if proposal.index < self.config.num_proposals and proposal.index not in self.proposals:
+                self._accept_proposal(proposal)
+        for step in steps:
+            if step.index not in self.proposals:
+                self._steps.setdefault(step.index, []).append(step)
 
 
-def read_proposals(directory: AnyPath) -> list[Proposal]:
-    """The proposals that a run directory holds, whosever it is.
-
-    Raises:
-        UserError: one is damaged.
-    """
-    return [_parse(path, _proposal) for path in _files(directory / PROPOSALS)]
+def _of_run(search: Search) -> str:
+    """What stands for all runs that may share a directory."""
+    return digest({name: value for name, value in search.identity.items() if name not in EXTENDABLE})
 
 
 def first_measures(validation: Validation, count: int) -> Validation:
     """What it has of the first `count` minibatches, and that part of the seconds."""
+    if max(validation.measures) < count:
+        return validation
     measures = {index: values for index, values in validation.measures.items() if index < count}
     seconds = validation.seconds * len(measures) / len(validation.measures)
     return dataclasses.replace(validation, measures=measures, seconds=seconds)
-
-
-def _is_unused(directory: AnyPath) -> bool:
-    stored = any(_files(directory / name) for name in (PROPOSALS, VALIDATIONS))
-    return not stored and not (directory / "result.json").exists()
-
-
-def _proposal(raw: Mapping[str, Any]) -> Proposal:
-    decisions = tuple(Decision(d["step"], d["edge"], tuple(d["kept"]), _floats(d["scores"])) for d in raw["decisions"])
-    return Proposal(raw["index"], raw["arch"], decisions, raw["num_evaluations"], raw["seconds"])
-
-
-def _validation(raw: Mapping[str, Any]) -> Validation:
-    if not raw["measures"]:
-        raise ValueError("no measures")
-    measures = {int(index): tuple(float(value) for value in values) for index, values in raw["measures"].items()}
-    return Validation(raw["arch"], measures, raw["seconds"])
-
-
-def _floats(scores: Mapping[str, Any]) -> dict[str, float]:
-    return {op: float(score) for op, score in scores.items()}
-
-
-def _files(directory: AnyPath) -> list[AnyPath]:
-    return sorted(directory.glob("*.json"), key=str)
-
-
-def _parse(path: AnyPath, parse: Callable[[Mapping[str, Any]], T]) -> T:
-    try:
-        return parse(read_json(path))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error!r}); delete it to have it computed again") from error

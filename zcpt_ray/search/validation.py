@@ -17,6 +17,7 @@ from zcpt_ray.proxies.base import Measured, Measuring, start_measuring
 from zcpt_ray.search.budgets import Budget
 from zcpt_ray.search.records import SearchResult, Validation
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.run_files import PROPOSALS
 from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.spaces.costs import Cost, Costs
@@ -131,7 +132,15 @@ def select(store: RunStore, costs: Costs, wall: float, resources: dict[str, floa
         UserError: none of them fits the budget.
     """
     search = store.search
-    result = store.result(wall, lambda arch: costs.of(search.space.decode(arch)))
+
+    def cost_of(arch: str) -> Cost:
+        try:
+            return costs.of(search.space.decode(arch))
+        except UserError as error:
+            where = f"{store.directory / PROPOSALS}: " if store.directory else ""
+            raise UserError(f"{where}{error}") from error
+
+    result = store.result(wall, cost_of)
     if (search.config.max_params, search.config.max_flops) != (None, None):
         budget = Budget.of(search.config, costs)
         fitting = tuple(c for c in result.candidates if budget.used_by(Cost(c.params, c.flops)) <= 1)

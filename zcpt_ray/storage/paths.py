@@ -151,8 +151,13 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise UserError(f"cannot write {path}: {reason}; what was finished before is kept") from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: AnyPath, error: OSError) -> UserError:
+    """What to raise where the system has refused."""
+    reason = error.strerror or str(error).splitlines()[0]
+    return UserError(f"cannot write {path}: {reason}; what was finished before is kept")
 
 
 def write_whole(path: AnyPath, content: str | bytes) -> None:

@@ -2,11 +2,14 @@
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Collection
 from typing import Any
 
 from zcpt_ray.errors import UserError
 from zcpt_ray.storage.paths import AnyPath, write_whole
+
+CHECKSUM = "checksum"
 
 
 def claim_directory(
@@ -32,7 +35,7 @@ def claim_directory(
         changed = [key for key in {**config, **found} if found.get(key) != config.get(key)]
         differing = [_told(key, found.get(key), config.get(key)) for key in changed if key not in may_differ]
         if changed and (not differing or is_unused()):
-            write_json(path, config)  # more or less of the same, or a run that failed before it had anything
+            _write_plain(path, config)  # more or less of the same, or a run that failed before it had anything
         elif differing:
             raise UserError(
                 f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
@@ -40,7 +43,7 @@ def claim_directory(
     elif any(not entry.name.endswith(".tmp") for entry in directory.iterdir()):
         raise UserError(f"{directory} is not empty and is no run directory (no config.json); choose another --out")
     else:
-        write_json(path, config)
+        _write_plain(path, config)
 
 
 def _told(key: str, theirs: Any, ours: Any) -> str:
@@ -59,25 +62,43 @@ def read_json(path: AnyPath) -> Any:
         UserError: it cannot be read, or is no JSON.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to have it computed again") from error
+    if isinstance(content, dict) and (checksum := content.pop(CHECKSUM, None)) not in (None, _checksum(content)):
+        raise UserError(f"{path} is damaged (its checksum is not {checksum}); delete it to have it computed again")
+    return content
 
 
 def write_json(path: AnyPath, content: Any) -> None:
-    """Write JSON to a file that is there whole or not at all; infinite numbers become the texts `inf` and `-inf`."""
-    write_whole(path, json.dumps(_strict(content), indent=1, allow_nan=False))
+    """Write JSON to a file that is there whole or not at all; infinite numbers become the texts `inf` and `-inf`.
+
+    An object gets a checksum, by which `read_json` sees whether it was changed.
+    """
+    content = strict_json(content)
+    if isinstance(content, dict):
+        content = {**content, CHECKSUM: _checksum(content)}
+    _write_plain(path, content)
 
 
-def _strict(content: Any) -> Any:
+def _write_plain(path: AnyPath, content: Any) -> None:
+    write_whole(path, json.dumps(strict_json(content), indent=1, allow_nan=False))
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """Of what a file holds, however it is laid out."""
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
+
+
+def strict_json(content: Any) -> Any:
     """A copy in which infinite numbers are texts, as JSON has no infinity.
 
     A score is infinite where a network tells two images apart in nothing.
     """
     if isinstance(content, dict):
-        return {key: _strict(value) for key, value in content.items()}
+        return {key: strict_json(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_strict(value) for value in content]
+        return [strict_json(value) for value in content]
     return str(content) if isinstance(content, float) and math.isinf(content) else content

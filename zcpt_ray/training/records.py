@@ -1,7 +1,6 @@
 """What a training leaves behind: a row of metrics per epoch, the result, and the directory that holds them."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -9,7 +8,8 @@ import pandas as pd
 from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import run_name
-from zcpt_ray.storage.paths import AnyPath, write_whole
+from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.run_directory import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TrainResult:
 
     def save(self, directory: AnyPath) -> None:
         """Write `training.json`."""
-        write_whole(directory / "training.json", json.dumps(dataclasses.asdict(self), indent=1))
+        write_json(directory / "training.json", dataclasses.asdict(self))
 
     @classmethod
     def load(cls, directory: AnyPath) -> "TrainResult":
@@ -77,12 +77,10 @@ class TrainResult:
             UserError: there is none, or it is damaged.
         """
         path = directory / "training.json"
+        raw = read_json(path)
         try:
-            raw = json.loads(path.read_text())
             raw["config"] = TrainConfig.from_dict(raw["config"])
             raw["history"] = tuple(EpochMetrics(**metrics) for metrics in raw["history"])
             return cls(**raw)
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is no training of this version: {error!r}") from error

@@ -1,0 +1,61 @@
+"""What lies in a run directory, by name, and how it is read; files of earlier versions too."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from zcpt_ray.errors import UserError
+from zcpt_ray.search.records import Proposal
+from zcpt_ray.storage.journal import Journal
+from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.run_directory import read_json
+
+PROPOSALS, STEPS, VALIDATIONS = "proposals", "steps", "validations"
+"""The folders of a run directory."""
+
+DATA_FILE = "data.json"
+"""Which images the scores beside it are on."""
+
+T = TypeVar("T")
+
+
+def read_proposals(directory: AnyPath) -> list[Proposal]:
+    """The proposals that a run directory holds, whosever it is, by index.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    found = {p.index: p for p in reversed(read_all(Journal(directory / PROPOSALS, None), Proposal.from_dict))}
+    return [found[index] for index in sorted(found)]
+
+
+def is_unused(directory: AnyPath) -> bool:
+    """Whether no run has left anything there."""
+    folders = [directory / name for name in (PROPOSALS, STEPS, VALIDATIONS)]
+    stored = any(_files(folder) or not Journal(folder, None).is_empty() for folder in folders)
+    return not stored and not (directory / "result.json").exists()
+
+
+def read_all(journal: Journal, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """What a folder holds: a journal, and the files of earlier versions.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    files = [parsed(parse, read_json(path), path) for path in _files(journal.folder)]
+    return files + [parsed(parse, record, journal.folder) for record in journal.read()]
+
+
+def _files(directory: AnyPath) -> list[AnyPath]:
+    return sorted((path for path in directory.glob("*.json") if path.name != DATA_FILE), key=str)
+
+
+def parsed(parse: Callable[[Mapping[str, Any]], T], record: Any, place: AnyPath) -> T:
+    """What `parse` makes of a record that `place` held.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return parse(record)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{place} is damaged ({error!r}); delete it to have it computed again") from error
