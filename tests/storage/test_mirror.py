@@ -32,6 +32,27 @@ def test_what_the_target_lacks_is_copied(tmp_path: Path) -> None:
     assert copied == {"run/proposals/00000.json": "[]", "run/result.json": "longer", "other.json": "kept"}
 
 
+@pytest.mark.parametrize(
+    ("name", "older", "content", "copied"),
+    [
+        ("result.json", 9, "x", False),  # older: whatever its size
+        ("result.json", 9, "much longer", False),
+        ("result.json", -9, "x", True),
+        ("a.jsonl", 9, "much longer", True),  # it has grown while it was copied
+        ("a.jsonl", 9, "x", False),
+    ],
+)
+def test_an_older_file_never_replaces_a_newer_one(
+    name: str, older: int, content: str, copied: bool, tmp_path: Path
+) -> None:
+    for folder, text in (("source", content), ("target", "there")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(text)
+    os.utime(tmp_path / "source" / name, (time.time() - older, time.time() - older))
+    assert copy(tmp_path / "source", tmp_path / "target") == copied
+    assert (tmp_path / "target" / name).read_text() == (content if copied else "there")
+
+
 def test_nothing_there_is_nothing_to_copy(tmp_path: Path) -> None:
     assert copy(tmp_path / "missing", tmp_path / "target") == 0
 

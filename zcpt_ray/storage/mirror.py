@@ -43,6 +43,10 @@ class Place:
         return {info.path.removeprefix(self.path).lstrip("/"): info for info in files}
 
 
+JOURNAL = "jsonl"
+"""How files end that are only ever appended to."""
+
+
 def mirror(source: Place, target: Place) -> int:
     """Copy the files that `target` lacks, and say how many they were; each is there whole or not at all.
 
@@ -60,12 +64,17 @@ def mirror(source: Place, target: Place) -> int:
 
     try:
         there, here = source.files(), target.files()
-        names = [name for name, info in there.items() if name not in here or _differs(info, here[name])]
+        names = [name for name, info in there.items() if name not in here or _is_newer(info, here[name])]
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
             return len(list(pool.map(copy, names)))
     except OSError as error:
         raise UserError(f"cannot copy to {target.path}: {str(error).splitlines()[0]}") from error
 
 
-def _differs(source: fs.FileInfo, target: fs.FileInfo) -> bool:
-    return bool(source.size != target.size or source.mtime_ns > target.mtime_ns)
+def _is_newer(source: fs.FileInfo, target: fs.FileInfo) -> bool:
+    """Whether a file is to be copied over another: never an older one over a newer.
+
+    A journal may have grown while it was copied, whose copy is younger then; it only ever grows.
+    """
+    grown = source.extension == JOURNAL and source.size > target.size
+    return bool(grown or source.mtime_ns > target.mtime_ns)
