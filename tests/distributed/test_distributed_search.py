@@ -5,9 +5,11 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -134,16 +136,17 @@ except (ConnectionError, RuntimeError) as error:
 
 
 @pytest.mark.slow
-def test_a_stranger_does_not_get_into_a_local_run(tmp_path: Path) -> None:
-    """Ray that a run has started asks for a token, which another process has not; a stale address is passed over."""
-    (tmp_path / "ray").mkdir()
-    (tmp_path / "ray/ray_current_cluster").write_text("127.0.0.1:1")  # of a cluster that is gone
+def test_a_stranger_does_not_get_into_a_local_run() -> None:
+    """Ray that a run has started asks for a token, which another user has not; a stale address is passed over."""
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: sockets lie in it
+    (folder / "ray").mkdir()
+    (folder / "ray/ray_current_cluster").write_text("127.0.0.1:1")  # of a cluster that is gone
     start = (
         "import ray, sys; from zcpt_ray.distributed.cluster import connect; connect()\n"
         "print(ray.get_runtime_context().gcs_address, flush=True); sys.stdin.read()"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment["RAY_TMPDIR"] = str(tmp_path)
+    environment["RAY_TMPDIR"] = str(folder)
     run = subprocess.Popen(
         [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
@@ -156,12 +159,13 @@ def test_a_stranger_does_not_get_into_a_local_run(tmp_path: Path) -> None:
             [sys.executable, "-c", STRANGER.format(address=address)],
             capture_output=True,
             text=True,
-            env=environment,
+            env=environment | {"HOME": str(folder / "elsewhere")},
             timeout=200,
         )
         assert told.stdout.startswith("refused: "), told
     finally:
         run.communicate()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def job(out: Path) -> list[str]:

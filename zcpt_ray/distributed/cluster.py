@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import signal
 import socket
 import tempfile
@@ -45,9 +44,9 @@ class TaskResources:
 def connect(address: str = "", show_logs: bool = False) -> None:
     """Join the cluster at `address`, else the one this machine is part of, else start Ray on this machine.
 
-    A process that has joined one stays there. Ray that is started here asks for a token that only this process and its
-    tasks have: whoever reaches its ports could run code otherwise. Workers' log lines (epochs of a supernet, say) are
-    shown only if wanted.
+    A process that has joined one stays there. Ray that is started here asks for the token in the user's home, unless
+    RAY_AUTH_MODE says otherwise: whoever reaches its ports could run code without. Workers' log lines (epochs of a
+    supernet, say) are shown only if wanted.
 
     Raises:
         UserError: there is no cluster at `address`, or where RAY_ADDRESS says; or Ray does not start.
@@ -56,13 +55,11 @@ def connect(address: str = "", show_logs: bool = False) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     given = address or os.environ.get("RAY_ADDRESS", "")
-    source = "" if address else " that RAY_ADDRESS names"
+    source = " that RAY_ADDRESS names" if given != address else ""
     if given not in ("", "auto", "local"):
         _require_answer(given, source)
-    elif given == "local" or (not given and not _is_in_a_cluster()):
+    elif not given and not _is_in_a_cluster():
         given = "local"
-        if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & os.environ.keys():
-            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     try:
         _start_or_join(given or "auto", show_logs)
     except (OSError, ValueError, RuntimeError) as error:
@@ -70,7 +67,9 @@ def connect(address: str = "", show_logs: bool = False) -> None:
             connect("local", show_logs)
             return
         said = " ".join(str(error).split())
-        hint = "" if given == "local" else "; has it another version, or does it ask for a token (RAY_AUTH_MODE=token)?"
+        if given == "local":
+            raise UserError(f"Ray does not start on this machine: {said}") from error
+        hint = "; has it another version, or does it ask for a token (RAY_AUTH_MODE=token)?"
         raise UserError(f"cannot join the Ray cluster at {given}{source}: {said}{hint}") from error
 
 
