@@ -12,6 +12,7 @@ import pytest
 from command_line import Zcpt, cells, hints, table_lines, understood
 from image_files import write_image
 
+from zcpt_ray.proxies import PROXIES
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.nasbench1shot1.cell_graph import CellGraph, read_cell
 from zcpt_ray.spaces.nasbench201 import NASBENCH201_OPS
@@ -164,7 +165,7 @@ def test_every_part_of_the_engine_is_timed(job: Job) -> None:
     ):
         assert timed["seconds for"].str.startswith(part).any(), part
     assert (timed["ours"] > 0).all()
-    assert len(pd.read_parquet("out/proxies.parquet")) == 14
+    assert len(pd.read_parquet("out/proxies.parquet")) == len(PROXIES)
 
 
 def test_every_search_by_name_ends_in_one_table(zcpt: Zcpt) -> None:

@@ -79,6 +79,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
     from zcpt_ray.cli.timings.trainings import training_rows
     from zcpt_ray.devices import local_device
     from zcpt_ray.experiments.grids import require_storage
+    from zcpt_ray.proxies import PROXIES
     from zcpt_ray.reports.tables import write_table
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.storage.paths import any_path, write_whole
@@ -114,7 +115,8 @@ def run(flags: SpeedFlags, console: Console) -> None:
                 add(what, seconds)
     print_table(console, pd.DataFrame(rows), "Ours beside the released code's way; ratio = reference / ours")
     if "proxies" in flags.parts:
-        size = (16 if flags.smoke else flags.batch_size) // 4
+        least = max(proxy.images_needed() for proxy in PROXIES.values())
+        size = max(least, (16 if flags.smoke else flags.batch_size) // 4)
         proxies = proxy_seconds(timing, size)
         write_table(proxies, out / "proxies")
         print_table(console, proxies, f"Every proxy, batch {size}")

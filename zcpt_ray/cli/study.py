@@ -80,7 +80,7 @@ def run(flags: StudyFlags, console: Console) -> None:
         raise UserError(f"--longest-chain must be at least 1, got {flags.longest_chain}")
     console.print(f"Study of {', '.join(flags.functions)} -> {flags.out}", soft_wrap=True, highlight=False)
     from zcpt_ray.cli.running import search_runner, spread
-    from zcpt_ray.experiments.study import read_published_scores
+    from zcpt_ray.experiments.study import read_published_scores, with_function
     from zcpt_ray.experiments.study_parts import STUDY_PARTS, Study, functions_beside_oracles, report_initial
     from zcpt_ray.reports.output import Output
     from zcpt_ray.search.resolved import Search, smoke
@@ -90,7 +90,8 @@ def run(flags: StudyFlags, console: Console) -> None:
     space = Search.of(flags.config).space
     config, seeds, longest = replace(flags.config, seed=flags.seeds[0]), flags.seeds, flags.longest_chain
     if flags.smoke:
-        config, seeds, longest = replace(smoke(config), space="toy-chain-3"), seeds[:1], 2
+        size = max(smoke(with_function(config, name)).batch_size for name in flags.functions)
+        config, seeds, longest = replace(smoke(config), space="toy-chain-3", batch_size=size), seeds[:1], 2
     output = Output(any_path(flags.out), console)
     if flags.published:
         report_initial(output, read_published_scores(flags.published, space))
