@@ -29,7 +29,7 @@ class Device:
     prefers_bfloat16: bool = False
     pins_memory: bool = False
     has_random_state: bool = False
-    works_apart: bool = False
+    works_apart: bool = True
 
 
 def cache_share(size: Path = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")) -> int:
@@ -48,7 +48,7 @@ def cache_share(size: Path = Path("/sys/devices/system/cpu/cpu0/cache/index3/siz
 DEVICES = {
     device.name: device
     for device in (
-        Device("cpu", cache_share(), multiplies_int8=True),
+        Device("cpu", cache_share(), multiplies_int8=True, works_apart=False),
         Device(
             "cuda",
             256 << 20,
@@ -57,18 +57,9 @@ DEVICES = {
             prefers_bfloat16=True,
             pins_memory=True,
             has_random_state=True,
-            works_apart=True,
         ),
-        Device(
-            "xpu",
-            256 << 20,
-            stacks_states=True,
-            prefers_bfloat16=True,
-            pins_memory=True,
-            has_random_state=True,
-            works_apart=True,
-        ),
-        Device("mps", 256 << 20, stacks_states=True, has_float64=False, works_apart=True),
+        Device("xpu", 256 << 20, stacks_states=True, prefers_bfloat16=True, pins_memory=True, has_random_state=True),
+        Device("mps", 256 << 20, stacks_states=True, has_float64=False),
     )
 }
 """By torch's name. Of the GPUs none is tried out on a card: cuda is on a simulated one."""

@@ -80,7 +80,7 @@ class RunStore:
 
     def add_step(self, step: ScoredStep) -> None:
         """Keep a step of a proposal under way; on disk before this returns."""
-        known = {(known.step, known.turn) for known in self.steps_of(step.index)}
+        known = {(found.step, found.turn) for found in self.steps_of(step.index)}
         if step.index not in self.proposals and (step.step, step.turn) not in known:
             if self._stepped:
                 self._stepped.append([dataclasses.asdict(step)])

@@ -35,7 +35,9 @@ def claim_directory(
         changed = [key for key in {**config, **found} if found.get(key) != config.get(key)]
         differing = [_told(key, found.get(key), config.get(key)) for key in changed if key not in may_differ]
         if changed and (not differing or is_unused()):
-            _write_plain(path, config)  # more or less of the same, or a run that failed before it had anything
+            _write_plain(
+                path, strict_json(config)
+            )  # more or less of the same, or a run that failed before it had anything
         elif differing:
             raise UserError(
                 f"{directory} holds a run with another configuration ({', '.join(differing)}); choose another --out"
@@ -43,7 +45,7 @@ def claim_directory(
     elif any(not entry.name.endswith(".tmp") for entry in directory.iterdir()):
         raise UserError(f"{directory} is not empty and is no run directory (no config.json); choose another --out")
     else:
-        _write_plain(path, config)
+        _write_plain(path, strict_json(config))
 
 
 def _told(key: str, theirs: Any, ours: Any) -> str:
@@ -84,7 +86,7 @@ def write_json(path: AnyPath, content: Any) -> None:
 
 
 def _write_plain(path: AnyPath, content: Any) -> None:
-    write_whole(path, json.dumps(strict_json(content), indent=1, allow_nan=False))
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False))
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ All use SGD with momentum 0.9. Images are mirrored only where the data set says 
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 Schedule = Callable[[float, int], float]
@@ -66,56 +66,39 @@ class Recipe:
     """Networks are built for images of 224 pixels, where the space has such a form."""
 
 
+# DARTS' evaluation on CIFAR-10 (Liu et al. 2019), which the literature on its space trains by.
+CIFAR = Recipe("cifar", 600, 96, 0.025, cosine, 3e-4, gradient_clip=5.0, cutout=16, auxiliary=0.4, drop_path=0.2)
+# DARTS' networks on ImageNet, as P-DARTS and PC-DARTS train them; without the jitter of the hue, and without drop path.
+IMAGENET_DARTS = Recipe(
+    "imagenet-darts",
+    250,
+    1024,
+    0.5,
+    linear_with_warmup,
+    3e-5,
+    gradient_clip=5.0,
+    label_smoothing=0.1,
+    jitter=0.4,
+    auxiliary=0.4,
+    imagenet=True,
+)
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        # DARTS' evaluation on CIFAR-10 (Liu et al. 2019), which the literature on its space trains by.
-        Recipe("cifar", 600, 96, 0.025, cosine, 3e-4, gradient_clip=5.0, cutout=16, auxiliary=0.4, drop_path=0.2),
+        CIFAR,
         # The same for the small networks of S1 to S4 on CIFAR-100 and SVHN (Zela et al. 2020; table A9 of the paper).
         # On SVHN the paper mirrors images: --flip.
-        Recipe(
-            "cifar-subspaces",
-            600,
-            96,
-            0.025,
-            cosine,
-            3e-4,
-            gradient_clip=5.0,
-            cutout=16,
-            auxiliary=0.4,
-            drop_path=0.2,
-            sizes=MappingProxyType({"channels": 16, "num_cells": 8}),
-        ),
+        replace(CIFAR, name="cifar-subspaces", sizes=MappingProxyType({"channels": 16, "num_cells": 8})),
         # How each network of NAS-Bench-201 was trained (Dong and Yang 2020, table 1).
         Recipe("nb201", 200, 256, 0.1, cosine, 5e-4, nesterov=True),
-        # DARTS' networks on ImageNet, as P-DARTS and PC-DARTS train them; without the jitter of the hue, and without
-        # drop path.
-        Recipe(
-            "imagenet-darts",
-            250,
-            1024,
-            0.5,
-            linear_with_warmup,
-            3e-5,
-            gradient_clip=5.0,
-            label_smoothing=0.1,
-            jitter=0.4,
-            auxiliary=0.4,
-            imagenet=True,
-        ),
-        # DARTS' own on ImageNet (Liu et al. 2019), by which the paper trained; without the jitter of the hue.
-        Recipe(
-            "imagenet-darts-original",
-            250,
-            128,
-            0.1,
-            by_three_percent,
-            3e-5,
-            gradient_clip=5.0,
-            label_smoothing=0.1,
-            jitter=0.4,
-            auxiliary=0.4,
-            imagenet=True,
+        IMAGENET_DARTS,
+        # DARTS' own on ImageNet (Liu et al. 2019), by which the paper trained.
+        replace(
+            IMAGENET_DARTS,
+            name="imagenet-darts-original",
+            batch_size=128,
+            learning_rate=0.1,
+            schedule=by_three_percent,
         ),
         # Appendix A.12 of the Zero-Cost-PT paper: as ProxylessNAS (Cai et al. 2019), over 8 GPUs, with a learning rate
         # of 0.5.
