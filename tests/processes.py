@@ -11,15 +11,20 @@ from pathlib import Path
 import psutil
 
 
-def kill_when(title: str, ready: Callable[[], bool], killed: list[dict[str, int]], out: Path) -> threading.Thread:
-    """SIGKILL the first process whose title has `title` in it, once `ready`; `killed` gets what was on disk then."""
+def kill_when(
+    title: str, ready: Callable[[], bool], killed: list[dict[str, int]], out: Path, by: int = signal.SIGKILL
+) -> threading.Thread:
+    """Kill, or freeze by SIGSTOP, the first process whose title has `title` in it, once `ready`.
+
+    `killed` gets what was on disk then.
+    """
 
     def watch() -> None:
         until = time.monotonic() + 500  # a busy machine takes its time
         while time.monotonic() < until:
             for process in psutil.process_iter(["cmdline"]):
                 if title in " ".join(process.info["cmdline"] or ()) and ready():
-                    os.kill(process.pid, signal.SIGKILL)
+                    os.kill(process.pid, by)
                     killed.append(stored(out))
                     return
             time.sleep(0.02)

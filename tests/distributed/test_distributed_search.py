@@ -14,13 +14,16 @@ import time
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 from processes import kill_when, stored
 
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.distributed.cluster import TaskResources, connect, task_options
-from zcpt_ray.distributed.search import CandidatePool, run_search, spread_over
+from zcpt_ray.distributed.cluster import TaskResources, connect, plain_errors, task_options
+from zcpt_ray.distributed.pool import CandidatePool
+from zcpt_ray.distributed.search import run_search
+from zcpt_ray.distributed.spread import spread_over
 from zcpt_ray.errors import UserError
 from zcpt_ray.search import score_tables
 from zcpt_ray.search.local import run_search_locally
@@ -83,6 +86,28 @@ def test_a_killed_process_costs_time_only(victim: str, cluster: int, tmp_path: P
     after = stored(tmp_path)
     assert {path: after[path] for path in killed[0]} == killed[0]  # nothing of it was done again
     assert "Pool" not in victim or killed[0]
+
+
+def test_frozen_processes_cost_time_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SIGSTOP, which no process notices: they are missed, it is said, they are killed, and their work is done again."""
+    monkeypatch.setenv("ZCPT_HUNG_SECONDS", "5")
+    victims = {"ray::_propose": "steps", "ray::CandidatePool": "proposals", "ray::_validate": "validations"}
+    config = dataclasses.replace(SLOW, num_proposals=2, num_validations=20, batch_size=8)
+    frozen: list[dict[str, int]] = []
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    try:
+        for victim, known in victims.items():
+            ready = lambda known=known: any((tmp_path / known).glob("*.jsonl"))  # noqa: E731
+            kill_when(victim, ready, frozen, tmp_path, by=signal.SIGSTOP)
+        result = run_search(Search.of(config), tmp_path)
+    finally:
+        ray.shutdown()
+    assert len(frozen) == 3
+    assert without_times(result) == locally(config)
+    for what in ("proposal", "validation", "the pool of candidates"):
+        assert re.search(rf"{what}.* has said nothing for \d+ s \(process \d+ on node \w+\): killed, it", caplog.text)
 
 
 def test_a_start_that_takes_too_long_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +193,77 @@ def test_a_stranger_does_not_get_into_a_local_run() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def processes_of(folder: Path) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or ())]
+
+
+def test_sigterm_as_ray_starts() -> None:
+    """It ends as at any other time, and nothing is left running."""
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: sockets lie in it
+    environment = os.environ | {"RAY_TMPDIR": str(folder)}
+    command = [sys.executable, str(JOB), "--smoke", "--out", str(folder / "run")]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    while len(processes_of(folder)) < 2 and run.poll() is None:  # one of Ray's is there
+        time.sleep(0.01)
+    run.terminate()
+    _, said = run.communicate(timeout=200)
+    assert (said.splitlines()[-1], run.returncode) == ("stopped by SIGTERM", 143)
+    until = time.monotonic() + 100
+    while processes_of(folder) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert processes_of(folder) == []
+    shutil.rmtree(folder)
+
+
+GREEDY = """
+import time, torch
+import zcpt_ray as zc
+
+KEPT = []
+
+@zc.register_proxy("greedy", batch_norm="none")
+def greedy(net, batch):
+    KEPT.append(torch.ones(3 << 28))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_task_that_fills_the_memory_is_not_repeated_for_ever() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+    (folder / "greedy.py").write_text(GREEDY)
+    memory = psutil.virtual_memory()
+    limits = {
+        "RAY_memory_usage_threshold": f"{(memory.total - memory.available + (5 << 29)) / memory.total:.4f}",
+        "RAY_memory_monitor_refresh_ms": "100",
+        "RAY_task_oom_retries": "1",
+    }
+    flags = ["--plugin", str(folder / "greedy.py"), "--proxy", "greedy", "--space", "toy-chain-1"]
+    flags += ["--num-proposals", "1", "--num-validations", "1", "--batch-size", "8", "--out", str(folder / "run")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "zcpt_ray", "search", *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"RAY_TMPDIR": str(folder)} | limits,
+    )
+    assert ended.returncode == 2
+    assert "lower --batch-size, or raise --cpus-per-task" in ended.stderr
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_died_is_said_in_one_line() -> None:
+    """Whoever was to use what it would have given."""
+    for error, said in (
+        (ray.exceptions.OutOfMemoryError("too\nmuch"), "lower --batch-size, or raise --cpus-per-task"),
+        (ray.exceptions.WorkerCrashedError(), "a Ray process died too often: The worker died unexpectedly"),
+        (UserError("a NaN"), "^a NaN$"),
+    ):
+        with pytest.raises(UserError, match=said), plain_errors():
+            raise ray.exceptions.RayTaskError("add", "a traceback", error)
+    with pytest.raises(ray.exceptions.RayTaskError), plain_errors():
+        raise ray.exceptions.RayTaskError("add", "a traceback", ValueError())
+
+
 def job(out: Path) -> list[str]:
     flags = {
         "--batch-size": SLOW.batch_size,
@@ -222,7 +318,7 @@ def test_a_task_that_fails_is_one_clear_error(cluster: int, tmp_path: Path) -> N
     """A proposal on disk that names no architecture: validating it fails on a worker, and the driver says why."""
     config = dataclasses.replace(SMALL, num_proposals=1)
     (proposal,) = read_proposals(searched(config, tmp_path / "good"))
-    RunStore(Search.of(config), tmp_path / "bad").add_proposal(dataclasses.replace(proposal, arch="nonsense"))
+    RunStore(Search.of(config), tmp_path / "bad").add([dataclasses.replace(proposal, arch="nonsense")])
     with pytest.raises(UserError, match="not a toy-chain-2 architecture: 'nonsense'"):
         run_search(Search.of(config), tmp_path / "bad")
 
@@ -281,7 +377,7 @@ def test_validation_takes_what_proposals_leave(tmp_path: Path, monkeypatch: pyte
 
     async def running() -> list[int]:
         counts = []
-        await pool.advance([object()], 4)
+        await pool.advance((object(), None), 4)
         for index, arch in enumerate(archs):
             await pool.add(Proposal(index, arch, (), 1, 1.0))
             counts.append(len(pool.running))

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from zcpt_ray.distributed.cluster import TaskResources, task_options
-from zcpt_ray.distributed.search import spread_over
+from zcpt_ray.distributed.spread import spread_over
 
 pytestmark = [
     pytest.mark.cluster,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -112,7 +113,12 @@ def test_two_workers_train_as_one(tmp_path: Path) -> None:
     start()
 
 
-def test_workers_agree_and_go_on_after_a_kill_and_a_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
+def test_workers_agree_and_go_on_after_a_kill_and_a_stop(
+    by: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A frozen worker is killed after a while, and all go on from the last epoch."""
+    monkeypatch.setenv("ZCPT_HUNG_SECONDS", "3")
     (rows, first), (same, second) = ray.get([one_of_two.remote(rank, str(tmp_path / "rendezvous")) for rank in (0, 1)])
     assert rows == same
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -121,11 +127,14 @@ def test_workers_agree_and_go_on_after_a_kill_and_a_stop(tmp_path: Path) -> None
     seen = [next(epochs)]
     titles = {process.pid: " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])}
     mine = {child.pid for child in psutil.Process().children(recursive=True)}
-    os.kill(min(pid for pid in mine if "RayTrainWorker" in titles.get(pid, "")), signal.SIGKILL)
+    os.kill(min(pid for pid in mine if "RayTrainWorker" in titles.get(pid, "")), by)
     seen.append(next(epochs))
+    frozen = r"worker \d has said nothing for .* killed, and all start again from the last epoch"
+    while by == signal.SIGSTOP and not re.search(frozen, caplog.text):
+        seen.append(next(epochs))
     epochs.close()
     assert not (tmp_path / "run" / "training.json").exists()
-    assert timeless(seen) == rows[:2]
+    assert timeless(seen) == rows[: len(seen)]
     assert timeless(list(train_in_parallel(TrainPlan.of(SLOW), tmp_path / "run", TWO))) == rows
     network = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["network"]
     assert all(np.array_equal(first[name], network[name].numpy()) for name in first)

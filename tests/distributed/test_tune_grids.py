@@ -17,9 +17,9 @@ from zcpt_ray.distributed.cluster import TaskResources, nodes_without, refuse_no
 from zcpt_ray.distributed.grids import GridOptions, run_grid
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import cell_directory, grid, search_and_report, shared_runs
-from zcpt_ray.experiments.grids import GridProgress, Metrics, Trial, require_storage, run_grid_locally
+from zcpt_ray.experiments.grids import GridProgress, Metrics, Trial, run_grid_locally
 from zcpt_ray.search.records import SearchResult
-from zcpt_ray.storage.paths import any_path
+from zcpt_ray.storage.paths import any_path, require_storage
 
 pytestmark = [
     pytest.mark.cluster,
@@ -41,17 +41,24 @@ def count(name: str, out: Path, emit: Emit) -> None:
         if name == "a" and step == 2 and not (place / "died").exists():
             (place / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == "c" and step == 1 and not (place / "frozen").exists():
+            (place / "frozen").touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
         if name == "b" and step == 3:
             raise UserError("training diverged: loss nan")
         (place / f"step{step}").write_text(str(os.getpid()))
         emit({"fraction": (step + 1) / 5, "step": step, "top1_error": 90 if name == "c" else 10, "epoch": step + 1})
 
 
-def test_a_dead_worker_and_a_trial_that_fails_stop_no_other(cluster: int, tmp_path: Path) -> None:
+def test_a_dead_worker_a_frozen_one_and_a_trial_that_fails_stop_no_other(
+    cluster: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ZCPT_HUNG_SECONDS", "3")
     seen: list[GridProgress] = []
     outcome = run_grid(TRIALS, count, tmp_path, GridOptions(), seen.append)
     assert outcome.failures == {"b": "training diverged: loss nan"}
     assert {name: outcome.metrics[name]["step"] for name in "ac"} == {"a": 4, "c": 4}
+    assert "trial c has said nothing for " in caplog.text
     writers = [(tmp_path / "a" / f"step{step}").read_text() for step in range(5)]
     assert len(set(writers)) == 2  # it went on in another process,
     assert writers[0] == writers[1]  # and did not start anew

@@ -30,11 +30,9 @@ def filled(directory: Path | None = None) -> RunStore:
     """Three proposals of two candidates; y scores 2 a minibatch, x scores 1."""
     store = RunStore(Search.of(CONFIG), directory)
     for index, arch in enumerate("xyx"):
-        store.add_proposal(proposal(index, arch))
+        store.add([proposal(index, arch)])
     for arch, minibatches in store.missing_slices():
-        store.add_validations(
-            [Validation(arch, dict.fromkeys(minibatches, (2.0,) if arch == "y" else (1.0,)), seconds=0.5)]
-        )
+        store.add([Validation(arch, dict.fromkeys(minibatches, (2.0,) if arch == "y" else (1.0,)), seconds=0.5)])
     return store
 
 
@@ -42,7 +40,7 @@ def test_what_is_missing_shrinks_to_nothing() -> None:
     store = RunStore(Search.of(CONFIG))
     assert store.missing_proposals() == [0, 1, 2]
     assert store.missing_slices() == []
-    store.add_proposal(proposal(1, "x"))
+    store.add([proposal(1, "x")])
     assert store.missing_proposals() == [0, 2]
     assert store.missing_slices() == [("x", range(0, 10)), ("x", range(10, 12))]
     assert dataclasses.astuple(store.progress(under_way=5)) == (1, 3, 0, 12, 2 + 5)
@@ -60,7 +58,7 @@ def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:
     assert result.seconds == {"propose": 3.0, "validate": 2.0, "wall": 9.0}
     store = RunStore(Search.of(dataclasses.replace(CONFIG, num_validations=0)))
     for index, arch in enumerate("yxx"):
-        store.add_proposal(proposal(index, arch))
+        store.add([proposal(index, arch)])
     assert store.result(0.0, lambda arch: Cost(1, 2)).best.arch == "x"
 
 
@@ -75,8 +73,8 @@ def test_a_run_directory_is_taken_up_again(tmp_path: Path) -> None:
 def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
     store = filled(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json*")}
-    store.add_proposal(proposal(0, "z"))
-    store.add_validations([Validation("x", dict.fromkeys(range(10), (99.0,)), 0.0)])
+    store.add([proposal(0, "z")])
+    store.add([Validation("x", dict.fromkeys(range(10), (99.0,)), 0.0)])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json*")} == before
     assert store.result(0.0, lambda arch: Cost(1, 2)).best.arch == "y"
 
@@ -122,14 +120,14 @@ def test_a_kill_during_the_first_start_does_no_harm(tmp_path: Path) -> None:
 def test_what_belongs_to_no_proposal_is_left_out(tmp_path: Path) -> None:
     """A deleted proposal came out otherwise the second time, and one has an index beyond N."""
     store = filled(tmp_path)
-    store.add_proposal(proposal(7, "z"))
+    store.add([proposal(7, "z")])
     (journal,) = (tmp_path / "proposals").iterdir()
     lines = journal.read_bytes().splitlines(keepends=True)
     assert b'"index":1,' in lines[2]
     journal.write_bytes(b"".join(lines[:2] + lines[3:]))
     again = RunStore(Search.of(CONFIG), tmp_path)
     assert again.missing_proposals() == [1]
-    again.add_proposal(proposal(1, "x"))
+    again.add([proposal(1, "x")])
     progress = again.progress()
     assert (progress.proposals_done, progress.validations_done, progress.validations_total) == (3, 12, 12)
     assert [(c.arch, c.score) for c in again.result(0.0, lambda arch: Cost(1, 2)).candidates] == [("x", 12)]
@@ -137,8 +135,8 @@ def test_what_belongs_to_no_proposal_is_left_out(tmp_path: Path) -> None:
 
 def test_infinite_scores_are_strict_json(tmp_path: Path) -> None:
     store = RunStore(Search.of(dataclasses.replace(CONFIG, num_proposals=1, num_validations=1)), tmp_path)
-    store.add_proposal(Proposal(0, "x", (Decision(0, "e", ("a",), {"a": math.inf}),), num_evaluations=1, seconds=0.0))
-    store.add_validations([Validation("x", {0: (-math.inf,)}, 0.0)])
+    store.add([Proposal(0, "x", (Decision(0, "e", ("a",), {"a": math.inf}),), num_evaluations=1, seconds=0.0)])
+    store.add([Validation("x", {0: (-math.inf,)}, 0.0)])
     result = store.result(0.0, lambda arch: Cost(1, 2))
     result.save(tmp_path)
     for path in tmp_path.rglob("*.json"):
@@ -178,17 +176,17 @@ def test_a_run_of_another_journal_is_refused(tmp_path: Path) -> None:
     first = RunStore(Search.of(CONFIG), tmp_path)
     other = Search.of(dataclasses.replace(CONFIG, seed=7))
     RunStore(other, tmp_path)
-    first.add_proposal(proposal(0, "x"))
+    first.add([proposal(0, "x")])
     with pytest.raises(UserError, match="is of another run"):
         RunStore(other, tmp_path)
 
 
 def test_what_is_removed_under_a_run_is_said(tmp_path: Path) -> None:
     store = RunStore(Search.of(CONFIG), tmp_path)
-    store.add_proposal(proposal(0, "x"))
+    store.add([proposal(0, "x")])
     shutil.rmtree(tmp_path / "proposals")
     with pytest.raises(UserError, match="is gone: somebody has removed it, or its folder, while the run went on"):
-        store.add_proposal(proposal(1, "y"))
+        store.add([proposal(1, "y")])
     assert 1 not in store.proposals
 
 
@@ -249,7 +247,7 @@ def test_ten_thousand_candidates_are_handed_out_once(shared: bool, tmp_path: Pat
     count = 10_000 if not shared else 50
     taken = []
     for index in range(count):
-        store.add_proposal(proposal(index, f"x{index}"))
+        store.add([proposal(index, f"x{index}")])
         if index % 2:
             taken += store.take_missing_slices()
     assert taken == [(f"x{index}", range(10)) for index in range(count)] == store.missing_slices()
@@ -259,10 +257,10 @@ def test_ten_thousand_candidates_are_handed_out_once(shared: bool, tmp_path: Pat
 def test_searches_that_share_scores_see_what_others_add(tmp_path: Path) -> None:
     one, other = (RunStore(Search.of(CONFIG), tmp_path / name, tmp_path / "shared") for name in ("one", "other"))
     for store in (one, other):
-        store.add_proposal(proposal(0, "x"))
-    one.add_validations([Validation("x", dict.fromkeys(range(10), (1.0,)), 0.5)])
+        store.add([proposal(0, "x")])
+    one.add([Validation("x", dict.fromkeys(range(10), (1.0,)), 0.5)])
     assert other.missing_slices() == [("x", range(10, 12))]
-    other.add_validations([Validation("x", dict.fromkeys(range(10, 12), (1.0,)), 0.5)])
+    other.add([Validation("x", dict.fromkeys(range(10, 12), (1.0,)), 0.5)])
     assert one.missing_slices() == []
     assert one.progress() == other.progress()
 
@@ -319,11 +317,11 @@ def test_a_directory_serves_every_n_and_v(tmp_path: Path) -> None:
     more = RunStore(Search.of(dataclasses.replace(CONFIG, num_proposals=4, num_validations=15)), tmp_path)
     assert more.missing_proposals() == [3]
     assert more.missing_slices() == [("x", range(10, 15)), ("y", range(10, 15))]
-    more.add_validations([Validation("x", dict.fromkeys(range(10, 15), (1.0,)), 0.5)])
+    more.add([Validation("x", dict.fromkeys(range(10, 15), (1.0,)), 0.5)])
     assert RunStore(Search.of(more.config), tmp_path).missing_slices() == [("y", range(10, 15))]
     again = RunStore(Search.of(CONFIG), tmp_path)
     assert again.result(0.0, lambda arch: Cost(1, 2)).candidates == whole.candidates
-    again.add_validations([Validation("x", dict.fromkeys(range(10, 12), (99.0,)), 0.0)])  # shorter than what is there
+    again.add([Validation("x", dict.fromkeys(range(10, 12), (99.0,)), 0.0)])  # shorter than what is there
     assert len(RunStore(Search.of(more.config), tmp_path).validations["x", 10].measures) == 5
 
 

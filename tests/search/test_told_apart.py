@@ -72,9 +72,9 @@ def test_a_minibatch_that_is_infinite_for_all_counts_for_none(images: ImageSet, 
     plain = run_search_locally(search, tmp_path / "plain", data=SearchData(images))
     found, spoiled = RunStore(search, tmp_path / "plain"), RunStore(search, tmp_path / "spoiled")
     for proposal in found.proposals.values():
-        spoiled.add_proposal(proposal)
+        spoiled.add([proposal])
     for each in found.validations.values():
-        spoiled.add_validations([dataclasses.replace(each, measures=each.measures | {1: (-math.inf,)})])
+        spoiled.add([dataclasses.replace(each, measures=each.measures | {1: (-math.inf,)})])
     result = spoiled.result(0.0, lambda arch: Cost(1, 1))
     assert result.left_out == 1
     assert result.told_apart

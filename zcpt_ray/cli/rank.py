@@ -63,13 +63,12 @@ def run(flags: RankFlags, console: Console) -> None:
     config = flags.config
     console.print(f"Rank architectures of {config.space} on {config.dataset} by {config.proxy}", highlight=False)
     from zcpt_ray.cli.running import spread
-    from zcpt_ray.experiments.grids import require_storage
     from zcpt_ray.experiments.ranking import random_archs, rank_archs, read_archs
     from zcpt_ray.reports.published_trainings import DARTS_ERRORS
     from zcpt_ray.reports.tables import readable, write_table
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.search.resolved import Search, smoke
-    from zcpt_ray.storage.paths import any_path
+    from zcpt_ray.storage.paths import any_path, require_storage
 
     search = Search.of(smoke(config) if flags.smoke else config)
     if flags.file:

@@ -54,7 +54,7 @@ def spread(cluster: Cluster, device: str, show_logs: bool = False) -> Spread:
     if cluster.local:
         return spread_locally
     from zcpt_ray.distributed.cluster import task_options
-    from zcpt_ray.distributed.search import spread_over
+    from zcpt_ray.distributed.spread import spread_over
 
     return spread_over(task_options(device, join(cluster, show_logs)))
 

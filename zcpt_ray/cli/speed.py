@@ -78,11 +78,10 @@ def run(flags: SpeedFlags, console: Console) -> None:
     from zcpt_ray.cli.timings.runs import ablation_rows, scaling_rows
     from zcpt_ray.cli.timings.trainings import training_rows
     from zcpt_ray.devices import local_device
-    from zcpt_ray.experiments.grids import require_storage
     from zcpt_ray.proxies import PROXIES
     from zcpt_ray.reports.tables import write_table
     from zcpt_ray.reports.terminal import print_table
-    from zcpt_ray.storage.paths import any_path, write_whole
+    from zcpt_ray.storage.paths import any_path, require_storage, write_whole
 
     timed = {
         "nasbench201": nasbench201_rows,

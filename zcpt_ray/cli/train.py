@@ -77,7 +77,7 @@ def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> N
     how = "the recipe for their space" if chooses else f"recipe {config.recipe}"
     console.print(f"Train on {where} by {how} -> {flags.out}", soft_wrap=True, highlight=False)
     from zcpt_ray.cli.running import run_trainings
-    from zcpt_ray.experiments.grids import Trial, require_storage
+    from zcpt_ray.experiments.grids import Trial
     from zcpt_ray.experiments.ranking import random_archs
     from zcpt_ray.experiments.training_grid import (
         by_fitting_recipe,
@@ -92,7 +92,7 @@ def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> N
     from zcpt_ray.reports.output import Output
     from zcpt_ray.reports.training_report import report_trainings
     from zcpt_ray.spaces import find_space
-    from zcpt_ray.storage.paths import any_path
+    from zcpt_ray.storage.paths import any_path, require_storage
 
     out, space = any_path(flags.out), find_space(config.space)
     searches = found_by([any_path(place) for place in flags.searches]) if flags.searches else {}

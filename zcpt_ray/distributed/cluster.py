@@ -111,6 +111,10 @@ def _start_or_join(address: str, show_logs: bool) -> None:
             ray.init(address=address, log_to_driver=show_logs, logging_level=logging.ERROR)
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, terminated)  # Ray has set its own, which ends with another exit code
+        except SystemExit as error:  # of Ray's own, as it starts
+            if error.code == signal.SIGTERM and callable(terminated):
+                terminated(signal.SIGTERM, None)
+            raise
         except Exception as error:
             if type(error) is not Exception:  # a start that took too long is a plain one
                 raise
@@ -168,6 +172,14 @@ def set_up_process(options: Mapping[str, float]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read when CUDA starts, which it has not in a process without a GPU
 
 
+def set_up_worker() -> None:
+    """In a task: log lines, threads and GPUs."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("zcpt_ray").setLevel(logging.INFO)
+    given = ray.get_runtime_context().get_assigned_resources()
+    set_up_process({"num_cpus": given.get("CPU", 1), "num_gpus": given.get("GPU", 0)})
+
+
 def calls_of_a_worker(options: Mapping[str, float]) -> int:
     """How many tasks with these options one process runs before another takes its place.
 
@@ -214,12 +226,19 @@ def plain_errors(kept: str = "") -> Iterator[None]:
     """What a task raised for the user to read, as itself; a process that died too often, in one line."""
     try:
         yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
     except ray.exceptions.RayError as error:
-        raise UserError(f"a Ray process died too often: {str(error).strip().splitlines()[0]}{kept}") from error
+        # A process that died is the cause of what it was to give, to whomever.
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, ray.exceptions.OutOfMemoryError):
+            raise UserError(
+                "a node's memory was full each time that a task ran there, and Ray has killed the task too often; lower"
+                f" --batch-size, or raise --cpus-per-task, so that fewer run at a time{kept}"
+            ) from error
+        if isinstance(cause, ray.exceptions.RayError):
+            raise UserError(f"a Ray process died too often: {' '.join(str(cause).split())}{kept}") from error
+        raise
 
 
 def this_node() -> str:

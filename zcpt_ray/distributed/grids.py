@@ -18,10 +18,11 @@ from ray.tune.schedulers import ASHAScheduler
 
 from zcpt_ray.distributed.cluster import TaskResources, refuse_node_local, require_seen, set_up_process, task_options
 from zcpt_ray.distributed.own_code import send_by_value
+from zcpt_ray.distributed.watchdog import Looks, watched
 from zcpt_ray.errors import UserError
-from zcpt_ray.experiments.grids import GridOutcome, GridProgress, Metrics, Trial, Work, require_storage
+from zcpt_ray.experiments.grids import GridOutcome, GridProgress, Metrics, Trial, Work
 from zcpt_ray.registry import lookup
-from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.paths import AnyPath, require_storage
 
 MAX_FAILURES = 3
 MARK = ".zcpt_ray"
@@ -81,7 +82,8 @@ def run_grid(
     asked = task_options(options.device, options.resources)
     require_storage(out)
     refuse_node_local(out)
-    watch = _Watch(len(trials), report)
+    looks = Looks()
+    watch, watchdog = _Watch(len(trials), report, looks), looks.watchdog
     callbacks = [watch, *(TRACKERS[name](options.experiment) for name in options.trackers)]
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # what a trial reports as it fails has no error rate
@@ -91,11 +93,18 @@ def run_grid(
 
     def trainable(config: dict[str, Any]) -> None:
         set_up_process(asked)
-        try:
-            require_seen(out.absolute(), MARK)
-            work(ray.get(payloads)[config["trial"]["name"]], out.absolute(), tune.report)
-        except UserError as error:
-            tune.report({"failure": str(error), "fraction": 1.0})
+        name = config["trial"]["name"]
+        with watched(watchdog, "trial", name) as alive:
+
+            def emit(row: Metrics) -> None:
+                alive()
+                tune.report(row)
+
+            try:
+                require_seen(out.absolute(), MARK)
+                work(ray.get(payloads)[name], out.absolute(), emit)
+            except UserError as error:
+                tune.report({"failure": str(error), "fraction": 1.0})
 
     bundle = {"CPU": asked["num_cpus"], "GPU": asked["num_gpus"]}
     found = tune.Tuner(
@@ -160,9 +169,10 @@ def require_trackers(names: Sequence[str]) -> None:
 class _Watch(tune.Callback):
     """Counts trials as Tune goes on. Tune calls it in the driver's process."""
 
-    def __init__(self, total: int, report: Callable[[GridProgress], None]) -> None:
+    def __init__(self, total: int, report: Callable[[GridProgress], None], looks: Looks) -> None:
         self.total = total
         self.report = report
+        self.looks = looks
         self.fractions: dict[str, float] = {}
         self.ended: dict[str, bool] = {}
         self.running: set[str] = set()
@@ -194,6 +204,7 @@ class _Watch(tune.Callback):
         if time.monotonic() - self.last > REPORT_SECONDS:
             self.last = time.monotonic()
             self._tell()
+            self.looks.look()
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         self._tell()

@@ -17,7 +17,8 @@ from torch import nn
 
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.distributed.search import CandidatePool, run_search
+from zcpt_ray.distributed.pool import CandidatePool
+from zcpt_ray.distributed.search import run_search
 from zcpt_ray.proxies import Proxy
 from zcpt_ray.search.inputs import SearchData, load_data
 from zcpt_ray.search.proposal import propose

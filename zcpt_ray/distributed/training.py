@@ -32,6 +32,7 @@ from zcpt_ray.distributed.cluster import (
     this_node,
 )
 from zcpt_ray.distributed.own_code import send_by_value
+from zcpt_ray.distributed.watchdog import Looks, watched
 from zcpt_ray.errors import UserError
 from zcpt_ray.storage.paths import AnyPath, any_path
 from zcpt_ray.training.image_feed import WorkerPart
@@ -104,11 +105,17 @@ def _train(
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths stay what they are here
     actor: Any = _Progress  # the decorator's type has no remote()
     here = NodeAffinitySchedulingStrategy(this_node(), soft=False)
-    progress = actor.options(scheduling_strategy=here).remote()
+    progress, looks = actor.options(scheduling_strategy=here).remote(), Looks()
     filesystem, path = (None, str(directory)) if isinstance(directory, Path) else fs.FileSystem.from_uri(str(directory))
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"plan": plan, "directory": str(directory), "options": options, "progress": progress},
+        train_loop_config={
+            "plan": plan,
+            "directory": str(directory),
+            "options": options,
+            "progress": progress,
+            "watchdog": looks.watchdog,
+        },
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
             name="ray",
@@ -120,7 +127,7 @@ def _train(
     with ThreadPoolExecutor(1) as pool, plain_errors(f"; what is finished is kept in {directory}"):
         fitting = pool.submit(trainer.fit)
         try:
-            yield from _follow(progress, fitting)
+            yield from _follow(progress, fitting, looks)
         finally:
             with suppress(ray.exceptions.RayError):
                 ray.get(progress.stop.remote())
@@ -131,13 +138,14 @@ def _train(
         raise UserError(f"training in parallel failed: {str(failure).strip().splitlines()[-1]}") from failure
 
 
-def _follow(progress: Any, fitting: "Future[Any]") -> Iterator[EpochMetrics]:
+def _follow(progress: Any, fitting: "Future[Any]", looks: Looks) -> Iterator[EpochMetrics]:
     """The epochs as they come, until nothing more can come."""
     seen = 0
     while True:
         over = fitting.done()
         rows = ray.get(progress.rows_from.remote(seen))
         yield from rows
+        looks.look("and all start again from the last epoch")
         seen += len(rows)
         if over:
             return
@@ -181,9 +189,11 @@ def _work(loop: dict[str, Any]) -> None:
     worker = WorkerPart(context.get_world_rank(), context.get_world_size())
     try:
         require_seen(any_path(loop["directory"]), "config.json")
-        for metrics in train(loop["plan"], any_path(loop["directory"]), worker):
-            if broadcast_from_rank_zero(worker.rank == 0 and ray.get(progress.add.remote(metrics))):
-                return
+        with watched(loop["watchdog"], "worker", worker.rank) as alive:
+            for metrics in train(loop["plan"], any_path(loop["directory"]), worker):
+                alive()
+                if broadcast_from_rank_zero(worker.rank == 0 and ray.get(progress.add.remote(metrics))):
+                    return
     except UserError as error:
         ray.get(progress.fail.remote(str(error)))
         raise

@@ -2,14 +2,12 @@
 time.
 """
 
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zcpt_ray.errors import UserError
-from zcpt_ray.storage.paths import AnyPath, RemotePath
+from zcpt_ray.storage.paths import AnyPath, require_storage
 
 Metrics = dict[str, Any]
 """What a trial reports; `fraction`, in [0, 1], says how far it is."""
@@ -77,23 +75,3 @@ def run_grid_locally(
             failures[trial.name] = str(error)
         report(GridProgress(len(trials), index + 1 - len(failures), 0, len(failures), (index + 1) / len(trials)))
     return GridOutcome(metrics, failures)
-
-
-def require_storage(out: AnyPath, num_bytes: int = 64 << 20) -> None:
-    """Find out now whether `out` can be written, and has room for `num_bytes` if that can be told.
-
-    Raises:
-        UserError: it cannot, or has not.
-    """
-    probe = out / f"probe-{uuid.uuid4().hex}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
-        probe.unlink()
-        free = num_bytes if isinstance(out, RemotePath) else shutil.disk_usage(out).free
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error}") from error
-    if free < num_bytes:
-        raise UserError(
-            f"{out} has {free >> 20} MiB free, {num_bytes >> 20} MiB are needed at least; give another --out"
-        )

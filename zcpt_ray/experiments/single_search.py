@@ -8,7 +8,7 @@ from zcpt_ray.benchmarks.tables import load_benchmark
 from zcpt_ray.reports.tables import pareto_table, write_table
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search
-from zcpt_ray.search.run_store import RunStore
+from zcpt_ray.search.run_files import claim_run
 from zcpt_ray.search.validation import with_benchmark
 from zcpt_ray.storage.paths import AnyPath, any_path
 
@@ -36,7 +36,7 @@ def _is_finished(search: Search, directory: AnyPath) -> bool:
     Raises:
         UserError: the directory belongs to another run, or its result is damaged.
     """
-    RunStore(search, directory)  # another run's is refused
+    claim_run(search, directory)
     return (directory / "result.json").exists() and SearchResult.load(directory).config == search.config
 
 

@@ -42,10 +42,10 @@ def run_search_locally(
         for index in store.missing_proposals():
             under_way = lambda scores: report(store.progress(under_way=scores))  # noqa: E731
             known = store.steps_of(index)
-            store.add_proposal(propose(search, data, index, under_way, known, store.add_step))
+            store.add([propose(search, data, index, under_way, known, lambda step: store.add([step]))])
             report(store.progress())
         for archs, minibatches in together(store.missing_slices()):
             tell = lambda scores: report(store.progress(validating=scores))  # noqa: E731
-            store.add_validations(validate(search, data.images, archs, minibatches, tell))
+            store.add(validate(search, data.images, archs, minibatches, tell))
             report(store.progress())
     return select(store, costs_on(search, data.images), time.perf_counter() - started, resources)

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from zcpt_ray.errors import UserError
+from zcpt_ray.identity import digest
 from zcpt_ray.search.records import Proposal
+from zcpt_ray.search.resolved import Search
 from zcpt_ray.storage.journal import Journal
+from zcpt_ray.storage.owners import require_free
 from zcpt_ray.storage.paths import AnyPath
-from zcpt_ray.storage.run_directory import read_json
+from zcpt_ray.storage.run_directory import claim_directory, read_json
 
 PROPOSALS, STEPS, VALIDATIONS = "proposals", "steps", "validations"
 """The folders of a run directory."""
@@ -15,7 +18,28 @@ PROPOSALS, STEPS, VALIDATIONS = "proposals", "steps", "validations"
 DATA_FILE = "data.json"
 """Which images the scores beside it are on."""
 
+EXTENDABLE = ("num_proposals", "num_validations")
+"""In what searches that share a run directory may differ: what one has computed the others take from there."""
+
 T = TypeVar("T")
+
+
+def run_key(search: Search) -> str:
+    """What stands for all runs that may share a directory."""
+    return digest({name: value for name, value in search.identity.items() if name not in EXTENDABLE})
+
+
+def claim_run(search: Search, directory: AnyPath) -> None:
+    """Make `directory` that of a run, if it is nobody else's.
+
+    Raises:
+        UserError: it cannot be written, belongs to another configuration or something else, or another run uses it.
+    """
+    try:
+        require_free(directory, run_key(search))
+        claim_directory(directory, search.identity, EXTENDABLE, lambda: is_unused(directory))
+    except OSError as error:
+        raise UserError(f"cannot use the run directory {directory}: {error}") from error
 
 
 def read_proposals(directory: AnyPath) -> list[Proposal]:

@@ -7,7 +7,7 @@ appended to journals as they come. Directories of earlier versions, with a JSON 
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -17,18 +17,16 @@ from zcpt_ray.identity import digest
 from zcpt_ray.proxies.base import only_measure
 from zcpt_ray.search.records import Progress, Proposal, ScoredCandidate, ScoredStep, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
-from zcpt_ray.search.run_files import PROPOSALS, STEPS, VALIDATIONS, is_unused, parsed, read_all
+from zcpt_ray.search.run_files import PROPOSALS, STEPS, VALIDATIONS, claim_run, parsed, read_all, run_key
 from zcpt_ray.spaces.costs import Cost
 from zcpt_ray.storage.journal import Journal
-from zcpt_ray.storage.owners import at_work, require_free
-from zcpt_ray.storage.paths import AnyPath
-from zcpt_ray.storage.run_directory import claim_directory
+from zcpt_ray.storage.owners import at_work
+from zcpt_ray.storage.paths import AnyPath, require_storage
 from zcpt_ray.versions import versions
 
 VALIDATION_SLICE = 10
 """Validation minibatches that are scored and stored together."""
-EXTENDABLE = ("num_proposals", "num_validations")
-"""In what searches that share a run directory may differ: what one has computed the others take from there."""
+Record = Proposal | ScoredStep | Validation
 SliceKey = tuple[str, int]
 """An encoded architecture and the first minibatch of a slice."""
 
@@ -58,50 +56,63 @@ class RunStore:
         self._untaken: dict[SliceKey, range] = {}
         self._measured = self._scores_of_proposals = 0
         self._steps: dict[int, list[ScoredStep]] = {}
-        self._proposed = self._stepped = self._validated = None
+        self._journals: dict[type[Record], Journal] = {}
         if directory:
             scored_by = digest(search.scored_by)
             validated = shared / scored_by if shared else directory / VALIDATIONS
-            self._proposed = Journal(directory / PROPOSALS, _of_run(search))
-            self._stepped = Journal(directory / STEPS, _of_run(search))
-            self._validated = Journal(validated, scored_by)
+            self._journals = {
+                Proposal: Journal(directory / PROPOSALS, run_key(search)),
+                ScoredStep: Journal(directory / STEPS, run_key(search)),
+                Validation: Journal(validated, scored_by),
+            }
             self._open(directory)
 
     def at_work(self) -> AbstractContextManager[None]:
-        """Inside, nobody else can work in the run directory, but on the same run."""
-        return at_work(self.directory, _of_run(self.search)) if self.directory else nullcontext()
+        """Inside, nobody else can work in the run directory, but on the same run.
 
-    def add_proposal(self, proposal: Proposal) -> None:
-        """Accept a proposal; on disk before this returns."""
-        if proposal.index not in self.proposals:
-            if self._proposed:
-                self._proposed.append([dataclasses.asdict(proposal)])
-            self._accept_proposal(proposal)
+        Raises:
+            UserError: somebody does, or there is no room to write what comes.
+        """
+        if not self.directory:
+            return nullcontext()
+        require_storage(self.directory)
+        return at_work(self.directory, run_key(self.search))
 
-    def add_step(self, step: ScoredStep) -> None:
-        """Keep a step of a proposal under way; on disk before this returns."""
-        known = {(found.step, found.turn) for found in self.steps_of(step.index)}
-        if step.index not in self.proposals and (step.step, step.turn) not in known:
-            if self._stepped:
-                self._stepped.append([dataclasses.asdict(step)])
-            self._steps.setdefault(step.index, []).append(step)
+    def add(self, records: Iterable[Record]) -> None:
+        """Accept what was computed; on disk before this returns."""
+        new = self.new(records)
+        self.write(new)
+        self.accept(new)
+
+    def new(self, records: Iterable[Record]) -> list[Record]:
+        """Those of them that say what is not known."""
+        return [record for record in records if self._is_new(record)]
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Put them on disk. Nothing else here is touched, so that another thread may do it."""
+        for kind, journal in self._journals.items():
+            journal.append(dataclasses.asdict(record) for record in records if isinstance(record, kind))
+
+    def accept(self, records: Iterable[Record]) -> None:
+        """Know them from now on; they are on disk."""
+        for record in records:
+            if not self._is_new(record):
+                continue
+            if isinstance(record, Proposal):
+                self._accept_proposal(record)
+            elif isinstance(record, ScoredStep):
+                self._steps.setdefault(record.index, []).append(record)
+            else:
+                self._accept_validation(record)
 
     def steps_of(self, index: int) -> list[ScoredStep]:
         """Those of a proposal that is not finished."""
         return self._steps.get(index, [])
 
-    def add_validations(self, validations: Iterable[Validation]) -> None:
-        """Accept slices of scores; on disk before this returns."""
-        new = [validation for validation in validations if self._says_more(validation)]
-        if self._validated:
-            self._validated.append(dataclasses.asdict(validation) for validation in new)
-        for validation in new:
-            self._accept_validation(validation)
-
     @property
     def folders(self) -> tuple[AnyPath, ...]:
         """Where it keeps what it knows: the run directory and, where they are shared, that of validation scores."""
-        shared = (self._validated.folder,) if self.is_shared and self._validated else ()
+        shared = (self._journals[Validation].folder,) if self.is_shared and self._journals else ()
         return (self.directory, *shared) if self.directory else ()
 
     def missing_proposals(self) -> list[int]:
@@ -223,8 +234,13 @@ class RunStore:
         if key in self._missing and len(validation.measures) >= len(self._missing[key]):
             del self._missing[key]
 
-    def _says_more(self, validation: Validation) -> bool:
-        return len(validation.measures) > self._num_measured((validation.arch, min(validation.measures)))
+    def _is_new(self, record: Record) -> bool:
+        if isinstance(record, Proposal):
+            return record.index not in self.proposals
+        if isinstance(record, ScoredStep):
+            known = {(found.step, found.turn) for found in self.steps_of(record.index)}
+            return record.index not in self.proposals and (record.step, record.turn) not in known
+        return len(record.measures) > self._num_measured((record.arch, min(record.measures)))
 
     def _num_measured(self, key: SliceKey) -> int:
         validation = self.validations.get(key)
@@ -232,50 +248,37 @@ class RunStore:
 
     def _read_shared(self) -> None:
         """Take what other searches have computed since."""
-        if self.is_shared and self._validated and self._missing:
-            for record in self._validated.read():
-                self._accept_if_more(parsed(Validation.from_dict, record, self._validated.folder))
-
-    def _accept_if_more(self, validation: Validation) -> None:
-        found = first_measures(validation, self.config.num_validations)
-        if found.measures and self._says_more(found):
-            self._accept_validation(found)
+        if self.is_shared and self._journals and self._missing:
+            journal = self._journals[Validation]
+            found = (parsed(Validation.from_dict, record, journal.folder) for record in journal.read())
+            self.accept(_first_measures(found, self.config.num_validations))
 
     def _open(self, directory: AnyPath) -> None:
-        assert self._proposed
-        assert self._stepped
-        assert self._validated
         try:
-            require_free(directory, self._proposed.of or "")
-            claim_directory(directory, self.search.identity, EXTENDABLE, lambda: is_unused(directory))
-            for folder in (self._proposed.folder, self._stepped.folder, self._validated.folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            proposals = read_all(self._proposed, Proposal.from_dict)
-            steps = read_all(self._stepped, ScoredStep.from_dict)
-            own = Journal(directory / VALIDATIONS, self._validated.of)
-            journals = [self._validated] if own.folder == self._validated.folder else [own, self._validated]
+            claim_run(self.search, directory)
+            for journal in self._journals.values():
+                journal.folder.mkdir(parents=True, exist_ok=True)
+            proposals = read_all(self._journals[Proposal], Proposal.from_dict)
+            steps = read_all(self._journals[ScoredStep], ScoredStep.from_dict)
+            last = self._journals[Validation]
+            own = Journal(directory / VALIDATIONS, last.of)
+            journals = [last] if own.folder == last.folder else [own, last]
             validations = [found for journal in journals for found in read_all(journal, Validation.from_dict)]
         except OSError as error:
             raise UserError(f"cannot use the run directory {directory}: {error}") from error
-        for validation in validations:
-            self._accept_if_more(validation)
-        for proposal in sorted(proposals, key=lambda proposal: proposal.index):
-            if proposal.index < self.config.num_proposals and proposal.index not in self.proposals:
-                self._accept_proposal(proposal)
-        for step in steps:
-            if step.index not in self.proposals:
-                self._steps.setdefault(step.index, []).append(step)
+        self.accept(_first_measures(validations, self.config.num_validations))
+        proposals.sort(key=lambda proposal: proposal.index)
+        self.accept(proposal for proposal in proposals if proposal.index < self.config.num_proposals)
+        self.accept(steps)
 
 
-def _of_run(search: Search) -> str:
-    """What stands for all runs that may share a directory."""
-    return digest({name: value for name, value in search.identity.items() if name not in EXTENDABLE})
-
-
-def first_measures(validation: Validation, count: int) -> Validation:
-    """What it has of the first `count` minibatches, and that part of the seconds."""
-    if max(validation.measures) < count:
-        return validation
-    measures = {index: values for index, values in validation.measures.items() if index < count}
-    seconds = validation.seconds * len(measures) / len(validation.measures)
-    return dataclasses.replace(validation, measures=measures, seconds=seconds)
+def _first_measures(validations: Iterable[Validation], count: int) -> Iterator[Validation]:
+    """What they have of the first `count` minibatches, and that part of the seconds."""
+    for validation in validations:
+        if max(validation.measures) < count:
+            yield validation
+            continue
+        measures = {index: values for index, values in validation.measures.items() if index < count}
+        if measures:
+            seconds = validation.seconds * len(measures) / len(validation.measures)
+            yield dataclasses.replace(validation, measures=measures, seconds=seconds)

@@ -4,7 +4,9 @@ A file is there whole or not at all, whenever a process or a machine dies.
 """
 
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -152,6 +154,26 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def require_storage(out: AnyPath, num_bytes: int = 64 << 20) -> None:
+    """Find out now whether `out` can be written, and has room for `num_bytes` if that can be told.
+
+    Raises:
+        UserError: it cannot, or has not.
+    """
+    probe = out / f"probe-{uuid.uuid4().hex}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+        free = num_bytes if isinstance(out, RemotePath) else shutil.disk_usage(out).free
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error}") from error
+    if free < num_bytes:
+        raise UserError(
+            f"{out} has {free >> 20} MiB free, {num_bytes >> 20} MiB are needed at least; give another --out"
+        )
 
 
 def cannot_write(path: AnyPath, error: OSError) -> UserError:
