@@ -54,6 +54,45 @@ def test_a_table_is_taken_up_again_and_then_reused(images: ImageSet, monkeypatch
     pd.testing.assert_series_equal(score_table(SEARCH, images), table)
 
 
+def test_two_processes_that_fill_a_table_do_not_get_into_each_others_way(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another does all of it while this one has just scored a slice: the rest is taken from there."""
+    scored: list[int] = []
+    measured = score_tables.measure_slice
+
+    def count(shared: tuple[Search, ImageSet], part: range) -> pd.DataFrame:
+        scored.append(part.start)
+        return measured(shared, part)
+
+    def overtaken(function, shared, items):
+        for item, result in spread_locally(count, shared, items):
+            if len(scored) == 1:
+                tables.append(score_table(SEARCH, images))
+            yield item, result
+
+    tables: list[pd.Series] = []
+    tables.append(score_table(SEARCH, images, spread=overtaken))
+    assert len(scored) == 1
+    pd.testing.assert_series_equal(*tables)
+    assert not ScoreTable(SEARCH, images.fingerprint).parts.exists()
+
+
+def test_a_table_that_another_process_joins_first_is_read(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It removes the slices as this process is about to read them."""
+    other = score_table(SEARCH, images)
+    table = ScoreTable(SEARCH, images.fingerprint)
+    content, read = table.path.read_bytes(), pd.read_parquet
+    table.path.unlink()
+
+    def overtaken(path: Path) -> pd.DataFrame:
+        table.path.write_bytes(content)
+        return read(path)
+
+    monkeypatch.setattr(pd, "read_parquet", overtaken)
+    pd.testing.assert_series_equal(table.load(), other)
+
+
 def test_slices_do_not_change_scores(images: ImageSet, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     table = score_table(SEARCH, images)
     monkeypatch.setenv("ZCPT_CACHE", str(cache / "other"))

@@ -1,9 +1,10 @@
 """Proxy scores of every network of a space, on one minibatch: computed once in slices, kept in the cache directory."""
 
 import logging
+import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,16 @@ class ScoreTable:
 
     def missing(self) -> list[range]:
         """Slices, as indices for `Space.arch`, that nobody has scored yet."""
-        return [] if self.path.exists() else [part for part in self._slices() if not self._part(part).exists()]
+        return [part for part in self._slices() if not self.has(part)]
+
+    def has(self, part: range) -> bool:
+        """Whether somebody has scored a slice."""
+        return self.path.exists() or self._part(part).exists()
 
     def add(self, part: range, measured: pd.DataFrame) -> None:
         """Store a slice; on disk before this returns."""
-        _write(measured, self._part(part))
+        if not self.has(part):
+            _write(measured, self._part(part))
 
     def load(self) -> pd.Series:
         """Score by encoded architecture, once no slice is missing.
@@ -65,14 +71,21 @@ class ScoreTable:
             UserError: the file, or a slice, is damaged.
         """
         if not self.path.exists():
-            table = pd.concat([_read(self._part(part)) for part in self._slices()], ignore_index=True)
-            if len(table) != self.num_archs:
-                raise UserError(f"{self.parts} holds {len(table)} of {self.num_archs} networks; delete it")
-            table["score"] = self.proxy.combine(list(table.drop(columns="arch").itertuples(index=False, name=None)))
-            _write(table, self.path)
-            shutil.rmtree(self.parts, ignore_errors=True)
+            try:
+                self._join()
+            except (UserError, OSError):
+                if not self.path.exists():  # no other process has just done that, and removed the slices
+                    raise
+        shutil.rmtree(self.parts, ignore_errors=True)
         table = _read(self.path)
         return pd.Series(table["score"].to_numpy(), index=table["arch"])
+
+    def _join(self) -> None:
+        table = pd.concat([_read(self._part(part)) for part in self._slices()], ignore_index=True)
+        if len(table) != self.num_archs:
+            raise UserError(f"{self.parts} holds {len(table)} of {self.num_archs} networks; delete it")
+        table["score"] = self.proxy.combine(list(table.drop(columns="arch").itertuples(index=False, name=None)))
+        _write(table, self.path)
 
     def _slices(self) -> list[range]:
         return [
@@ -100,23 +113,28 @@ def measure_slice(shared: tuple[Search, ImageSet], part: range) -> pd.DataFrame:
     return pd.DataFrame({"arch": [space.encode(arch) for arch in archs]} | columns)
 
 
-def spread_locally(function: Callable[[Any, Any], Any], shared: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+def spread_locally(function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """(item, function(shared, item)) of each item, one after another in this process."""
     for item in items:
         yield item, function(shared, item)
 
 
-Spread = Callable[[Callable[[Any, Any], Any], Any, Sequence[Any]], Iterator[tuple[Any, Any]]]
+Spread = Callable[[Callable[[Any, Any], Any], Any, Iterable[Any]], Iterator[tuple[Any, Any]]]
 """A way to run a function over items: `spread_locally`, or the same over a cluster, in the order they finish."""
 
 
 def score_table(search: Search, data: ImageSet, spread: Spread = spread_locally) -> pd.Series:
-    """The table for these very images; missing slices are computed and kept, a log line says now and then how far."""
+    """The table for these very images; missing slices are computed and kept, a log line says now and then how far.
+
+    Several processes may do so at once: each goes through the slices in an order of its own, and leaves out what
+    another has done meanwhile.
+    """
     table = ScoreTable(search, data.fingerprint)
     missing = table.missing()
+    random.Random().shuffle(missing)
     done = table.num_archs - sum(len(part) for part in missing)
     said = time.monotonic()
-    for part, measured in spread(measure_slice, (search, data), missing):
+    for part, measured in spread(measure_slice, (search, data), (part for part in missing if not table.has(part))):
         table.add(part, measured)
         done += len(part)
         if time.monotonic() - said > LINE_SECONDS:
