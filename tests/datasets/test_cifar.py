@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 from their archives and from shards."""
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,17 @@ from image_files import Evil, archive, encoded, name_classes, shard
 from zcpt_ray.datasets import DATASETS
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
+
+
+def test_a_small_archive_that_holds_too_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz", compresslevel=1) as bomb:
+        member = tarfile.TarInfo("data_batch_1")
+        member.size = (512 << 20) + 1
+        with Path("/dev/zero").open("rb") as zeros:
+            bomb.addfile(member, zeros)
+    with pytest.raises(UserError, match="data_batch_1 has 512 MiB, 512 are possible"):
+        DATASETS["cifar10"].load("train")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

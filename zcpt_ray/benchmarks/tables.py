@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from zcpt_ray.benchmarks.entries import BenchmarkEntry, BenchmarkRow
 from zcpt_ray.benchmarks.formats import NASBENCH201, TABLES, TableFormat
 from zcpt_ray.datasets import DATASETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
+from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import data_directory
 
 READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
@@ -39,10 +39,7 @@ class TabularBenchmark:
         Raises:
             UserError: the file is truncated, lacks columns, or holds something else in them.
         """
-        try:
-            raw = pd.read_parquet(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
+        raw = read_parquet(path)
         missing = [column for column in form.columns if column not in raw]
         if missing:
             raise UserError(f"{path} is no benchmark table: it lacks the columns {', '.join(missing)}")

@@ -13,6 +13,8 @@ from zcpt_ray.errors import UserError
 
 CIFAR10_BATCHES = 5
 """Files with training images in its archive."""
+LARGEST_BATCH = 512 << 20
+"""Bytes of such a file, at most: CIFAR-100's has 148 MiB, and a small archive can hold any number of zeros."""
 
 
 def _read(name: str, archive: str, labels: str, folder: Path, split: str) -> RawImages:
@@ -36,6 +38,8 @@ def _read_archive(path: Path, split: str, labels: str) -> RawImages:
         with tarfile.open(path) as archive:
             members = [m for m in archive.getmembers() if m.isfile() and Path(m.name).name.startswith(wanted)]
             for member in sorted(members, key=lambda m: m.name):
+                if member.size > LARGEST_BATCH:
+                    raise ValueError(f"{member.name} has {member.size >> 20} MiB, {LARGEST_BATCH >> 20} are possible")
                 content = archive.extractfile(member)
                 assert content is not None
                 batch = read_batch(content)

@@ -25,6 +25,7 @@ from zcpt_ray.datasets.images import (
 )
 from zcpt_ray.datasets.layouts import find_shards
 from zcpt_ray.errors import UserError
+from zcpt_ray.storage.parquet import reading
 
 SAMPLED_GROUPS = 8
 """How many row groups stand for all, where image sizes decide."""
@@ -93,18 +94,15 @@ class ShardSource:
         path = self.paths[group[0]]
         found: dict[int, bytes] = {}
         start = 0
-        try:
-            with pq.ParquetFile(path, memory_map=True) as file:
-                image, _ = _columns(path, file.schema_arrow)
-                for batch in file.iter_batches(batch_size=64, row_groups=[int(group[1])], columns=[image]):
-                    inside = rows[(rows >= start) & (rows < start + len(batch))]
-                    contents = _contents(pa.chunked_array([batch.column(0)]).take(pa.array(inside - start)))
-                    found |= dict(zip(inside.tolist(), contents, strict=True))
-                    start += len(batch)
-                    if len(found) == len(rows):
-                        break
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
+        with reading(path), pq.ParquetFile(path, memory_map=True) as file:
+            image, _ = _columns(path, file.schema_arrow)
+            for batch in file.iter_batches(batch_size=64, row_groups=[int(group[1])], columns=[image]):
+                inside = rows[(rows >= start) & (rows < start + len(batch))]
+                contents = _contents(pa.chunked_array([batch.column(0)]).take(pa.array(inside - start)))
+                found |= dict(zip(inside.tolist(), contents, strict=True))
+                start += len(batch)
+                if len(found) == len(rows):
+                    break
         return [found[row] for row in rows.tolist()]
 
 
@@ -190,31 +188,24 @@ def _labelled(labels: np.ndarray, options: ImageOptions) -> tuple[np.ndarray, tu
 
 
 def _table(path: Path) -> pa.Table:
-    try:
+    with reading(path):
         return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
 
 
 def _index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Row group and row in it, int64 [n, 2], and label, int64 [n], of every image of a shard."""
-    try:
-        with pq.ParquetFile(path) as file:
-            _, label = _columns(path, file.schema_arrow)
-            labels = _labels(path, file.read([label])[label])
-            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    with reading(path), pq.ParquetFile(path) as file:
+        _, label = _columns(path, file.schema_arrow)
+        labels = _labels(path, file.read([label])[label])
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     places = [np.stack([np.full(rows, number), np.arange(rows)], axis=1) for number, rows in enumerate(sizes)]
     return np.concatenate(places), labels
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
     """The names of the labels that a shard notes, as the hub does or after `classes` with commas; empty if none."""
-    try:
+    with reading(path):
         noted = pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
     _, label = _columns(path, noted)
     metadata = noted.metadata or {}
     try:

@@ -6,7 +6,6 @@ decided so far), `edge`, `op`, `score` (greater is better), `params` (of the op,
 score of the same op in the same supernet, which later iterations of two functions do not share.
 """
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from zcpt_ray.search.score_tables import ScoreTable, Spread, spread_locally
 from zcpt_ray.search.scoring import SCORINGS, EveryScore, Evidence, TrainedSupernet
 from zcpt_ray.seeding import derive_seed, generator
 from zcpt_ray.spaces import Space
+from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath, whole_file
 
 
@@ -120,7 +120,8 @@ def run_study(
             done += 1
             config = run.search.config
             report(f"{done}/{len(runs)} {run.function}, {config.space}, seed {config.seed}")
-    tables = [pd.read_parquet(io.BytesIO((directory / run.file_name).read_bytes())) for run in runs]
+    remedy = "delete it to have it computed again"
+    tables = [read_parquet(directory / run.file_name, remedy) for run in runs]
     return pd.concat(tables, ignore_index=True)
 
 

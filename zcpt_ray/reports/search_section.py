@@ -1,13 +1,13 @@
 """Searches on the HTML page: one with all that is known of it, or several that lie in one folder beside each other."""
 
 import dataclasses
-import io
 from collections import defaultdict
 from collections.abc import Sequence
 
 import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.errors import UserError
 from zcpt_ray.reports import figures, page
 from zcpt_ray.reports.ablation_tables import (
     ablation_table,
@@ -34,6 +34,7 @@ from zcpt_ray.reports.tables import (
     cost_table,
 )
 from zcpt_ray.search.records import SearchResult
+from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath
 
 SETTINGS_TITLE = "Settings: test error [%], mean ± standard deviation over seeds"
@@ -122,8 +123,8 @@ def _replay(directory: AnyPath) -> list[PagePart]:
     if not path.exists():
         return parts
     try:
-        table = pd.read_parquet(io.BytesIO(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        return [*parts, PageText(f"{path} cannot be read: {error}")]
+        table = read_parquet(path)
+    except UserError as error:
+        return [*parts, PageText(str(error))]
     below = [PageText(BELOW_ZERO)] if "margin" in table and (table["margin"] < 0).any() else []
     return [*parts, *below, PageFold("The decisions in numbers", (page.table("Decisions, in order", table),))]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import ImageSet, draw_minibatch
@@ -19,6 +18,7 @@ from zcpt_ray.identity import digest
 from zcpt_ray.proxies import measure_archs
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.seeding import derive_seed
+from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import cache_directory, whole_file
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,4 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to have it computed again") from error
+    return read_parquet(path, "delete it to have it computed again")

@@ -26,6 +26,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.storage.paths import cache_directory, write_whole
+from zcpt_ray.storage.run_directory import read_json
 
 log = logging.getLogger(__name__)
 RETRAINING_SHARE = 0.1
@@ -99,7 +100,10 @@ class SupernetTrainer:
         removed = [str(sorted(arch.removed))] * bool(arch.removed)
         kept = self._cached(str(arch.kept), *removed).with_suffix(".json")
         if kept.exists():
-            return float(json.loads(kept.read_text()))
+            accuracy = read_json(kept)
+            if not isinstance(accuracy, float):
+                raise UserError(f"{kept} is damaged (it holds no number); delete it to have it computed again")
+            return accuracy
         other = copy.copy(self)
         other.supernet = copy.deepcopy(self.supernet)
         other._fit(arch, self.config.retrain_epochs, first=False, checkpoint=None)
