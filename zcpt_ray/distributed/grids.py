@@ -112,6 +112,7 @@ def run_grid(
         param_space={"trial": tune.grid_search([{"name": trial.name, **trial.columns} for trial in trials])},
         tune_config=tune.TuneConfig(
             scheduler=_early_stopping(options.early_stopping),
+            reuse_actors=True,  # a process starts in seconds, and a trial may end in as many
             trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
         ),
         run_config=tune.RunConfig(
