@@ -2,10 +2,12 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,15 @@ def test_a_search_ends_in_a_table_and_files(zcpt: Zcpt) -> None:
     assert again[1] == "This search is finished; its result is in run. Delete that folder to run it again."
     assert again[2:] == lines[2:]
     assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()} == before
+
+
+def test_a_disk_with_little_room_is_refused_before_any_work(zcpt: Zcpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 << 20))
+        ended = zcpt("search", *SMALL, "--out", "run")
+    assert (ended.code, ended.err) == (2, "error: run has 5 MiB free, 64 MiB are needed at least; give another --out\n")
+    assert not list(Path("run").glob("*/*"))
+    assert zcpt("search", *SMALL, "--out", "run").code == 0
 
 
 def test_a_disk_that_fails_is_one_line(zcpt: Zcpt, monkeypatch: pytest.MonkeyPatch) -> None:

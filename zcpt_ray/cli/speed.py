@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.console import Console
 
@@ -27,15 +27,15 @@ that convolutions take.""",
         "zcpt benchmark --parts scaling",
     ),
 )
-TimedPart = Literal["nasbench201", "darts", "layer-wise", "ablation", "training", "scaling", "proxies"]
+TimedPart = Literal["nasbench201", "darts", "layer-wise", "ablation", "training", "scaling", "sizes", "proxies"]
 
 
 @dataclass(frozen=True)
 class SpeedFlags:
     """What to time."""
 
-    parts: tuple[TimedPart, ...] = ("nasbench201", "darts", "layer-wise", "ablation", "training", "scaling", "proxies")
-    """Spaces, a grid of N and V, trainings, workers on Ray, and `proxies`: every proxy on NAS-Bench-201."""
+    parts: tuple[TimedPart, ...] = get_args(TimedPart)
+    """Spaces, a grid of N and V, trainings, workers on Ray, large runs (`sizes`), and every proxy on NAS-Bench-201."""
     dataset: str = "digits"
     """Data set that the minibatches come from."""
     batch_size: int = 256
@@ -76,6 +76,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
     from zcpt_ray.cli.timings.machine import describe_cpu
     from zcpt_ray.cli.timings.reference import PROXY, WAYS, Timing
     from zcpt_ray.cli.timings.runs import ablation_rows, scaling_rows
+    from zcpt_ray.cli.timings.sizes import sizes_rows
     from zcpt_ray.cli.timings.trainings import training_rows
     from zcpt_ray.devices import local_device
     from zcpt_ray.proxies import PROXIES
@@ -90,6 +91,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
         "ablation": ablation_rows,
         "training": training_rows,
         "scaling": scaling_rows,
+        "sizes": sizes_rows,
     }
     timing, out = Timing(flags.dataset, flags.batch_size, flags.device, flags.smoke), any_path(flags.out)
     device = local_device(flags.device)

@@ -33,12 +33,13 @@ class ScoreTable:
     """The table that a search on these images looks into, on disk: whole, or the slices that are done so far.
 
     It depends on space, data set, proxy, batch size and search seed. `fingerprint` tells data sets of one name apart.
+    It lies in `folder`, or the cache directory.
 
     Raises:
         UserError: a space too large to score whole.
     """
 
-    def __init__(self, search: Search, fingerprint: str = "") -> None:
+    def __init__(self, search: Search, fingerprint: str = "", folder: Path | None = None) -> None:
         config, space = search.config, search.space
         if space.num_archs > LARGEST:
             raise UserError(
@@ -48,7 +49,7 @@ class ScoreTable:
         self.num_archs = space.num_archs
         depends = search.scored_by | {"dataset": config.dataset + fingerprint}
         told = (Path(config.space).stem, Path(config.dataset + fingerprint).name, search.proxy.name, digest(depends))
-        self.path = cache_directory() / "scores" / f"{'-'.join(told)}.parquet"
+        self.path = (folder or cache_directory() / "scores") / f"{'-'.join(told)}.parquet"
         self.parts = self.path.with_suffix(".parts")
 
     def missing(self) -> list[range]:
