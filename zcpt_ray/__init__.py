@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from zcpt_ray.search.resolved import Search
     from zcpt_ray.search.scoring import Scoring
     from zcpt_ray.spaces import Space, find_space
+    from zcpt_ray.training.export import export_model
+    from zcpt_ray.training.model_file import TrainedModel, load_model
     from zcpt_ray.training.records import TrainResult
 
 _HOMES: dict[str, tuple[str, ...]] = {
@@ -85,6 +87,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "search.resolved": ("Search",),
     "search.scoring": ("Scoring",),
     "spaces": ("Space", "find_space"),
+    "training.export": ("export_model",),
+    "training.model_file": ("TrainedModel", "load_model"),
     "training.records": ("TrainResult",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

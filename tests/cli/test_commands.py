@@ -47,8 +47,8 @@ def test_an_unknown_command_is_one_line(name: str, zcpt: Zcpt) -> None:
     assert zcpt(name, "--help") == (
         2,
         "",
-        f"error: unknown command {name!r}; choose from search, rank, baselines, ablation, study, train, report, data, "
-        "benchmark, mirror, convert-nasbench201\n",
+        f"error: unknown command {name!r}; choose from search, rank, baselines, ablation, study, train, predict, "
+        "export, report, data, benchmark, mirror, convert-nasbench201\n",
     )
 
 

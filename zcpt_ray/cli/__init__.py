@@ -11,6 +11,8 @@ COMMANDS = {
     "ablation": ("ablation", "Search over a grid of proxies, orders, N, V, ..."),
     "study": ("study", "See which operation scoring functions track the truth"),
     "train": ("train", "Train found architectures, with several seeds"),
+    "predict": ("predict", "Name the classes of images by a trained model"),
+    "export": ("export", "Write a trained model as ONNX, torch.export or a plain PyTorch file"),
     "report": ("report", "Make one HTML page of finished runs"),
     "data": ("data", "Say what is understood of a data set or a folder of images"),
     "benchmark": ("speed", "Time the engine beside a plain implementation"),

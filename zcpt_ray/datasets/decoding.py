@@ -155,6 +155,25 @@ def to_array(image: Image.Image) -> np.ndarray:
     return np.asarray(image).transpose(2, 0, 1)
 
 
+def png_of(picture: Image.Image | np.ndarray) -> bytes:
+    """An image in memory as a file: of PIL, or pixels uint8 [H, W, 3], [H, W, 4], [3, H, W] or [H, W].
+
+    Raises:
+        UserError: an array of another kind.
+    """
+    if isinstance(picture, np.ndarray):
+        pixels = picture.transpose(1, 2, 0) if picture.ndim == 3 and picture.shape[2] not in (3, 4) else picture
+        if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+            raise UserError(
+                f"an array of pixels is uint8 [H, W, 3], [3, H, W] or [H, W], got {picture.dtype}"
+                f" [{', '.join(map(str, picture.shape))}]"
+            )
+        picture = Image.fromarray(np.ascontiguousarray(pixels))
+    file = io.BytesIO()
+    picture.save(file, "PNG" if picture.mode in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA") else "TIFF")
+    return file.getvalue()
+
+
 def random_box(width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
     """Draw a part of an image at random (Szegedy et al. 2015): left, upper, right and lower.
 

@@ -87,6 +87,19 @@ class TrainPlan:
         return self.space.trained_form(self.edges, num_classes, auxiliary, **{**self.recipe.sizes, **self.config.sizes})
 
 
+def trained_network(config: TrainConfig, num_classes: int) -> nn.Module:
+    """The network of a training without an auxiliary head and without weights of its own, whatever its data set.
+
+    Raises:
+        UserError: an unknown space or recipe, or an architecture that is not of the space.
+    """
+    space, recipe = find_space(config.space), lookup(RECIPES, config.recipe, "recipe")
+    form = (space.imagenet_form if recipe.imagenet else None) or space
+    edges = space.single_path(space.decode(config.arch))
+    with torch.random.fork_rng([]):  # its weights are drawn, and replaced
+        return form.trained_form(edges, num_classes, auxiliary=False, **{**recipe.sizes, **config.sizes})
+
+
 def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:
     """The device that `config` means in this process, and the precision there.
 

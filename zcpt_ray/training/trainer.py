@@ -29,8 +29,9 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.storage.paths import AnyPath, write_whole
 from zcpt_ray.training.image_feed import Feed, WorkerPart
+from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, trained_model
+from zcpt_ray.training.optimizer import optimizer
 from zcpt_ray.training.plan import TrainPlan, claim, compile_options, training_device
-from zcpt_ray.training.recipes import Recipe
 from zcpt_ray.training.records import EpochMetrics, TrainResult
 from zcpt_ray.versions import versions
 
@@ -42,7 +43,8 @@ ALONE = WorkerPart()
 def train(plan: TrainPlan, directory: AnyPath | None = None, worker: WorkerPart = ALONE) -> Iterator[EpochMetrics]:
     """Train as `plan` says, yielding each epoch; first those that the directory has already.
 
-    Each epoch leaves a checkpoint there, and the last one `training.json`; a training that is finished reads no data.
+    Each epoch leaves a checkpoint there, and the last one `training.json` and `model.pt`; a training that is finished
+    reads no data.
     Where several processes train one network together, `worker` is this one's part, and torch.distributed must be set
     up; all yield the same.
 
@@ -58,7 +60,12 @@ def train(plan: TrainPlan, directory: AnyPath | None = None, worker: WorkerPart 
 
 def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> Iterator[EpochMetrics]:
     if directory and worker.world_size == 1 and (directory / "training.json").exists():
-        yield from TrainResult.load(directory).history
+        history = list(TrainResult.load(directory).history)
+        yield from history
+        if not (directory / MODEL_FILE).exists():  # an earlier version trained it
+            trainer = Trainer(plan, worker)
+            if trainer.load(directory / "checkpoint.pt") == history:
+                trainer.model_file(history).save(directory / MODEL_FILE)
         return
     trainer = Trainer(plan, worker)
     history = trainer.load(directory and directory / "checkpoint.pt")
@@ -75,6 +82,7 @@ def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> It
             trainer.save(keeps / "checkpoint.pt", history)
         yield metrics
     if keeps:
+        trainer.model_file(history).save(keeps / MODEL_FILE)
         trainer.result(history).save(keeps)
 
 
@@ -93,7 +101,7 @@ class Trainer:
         self.feed, self.tests = (
             Feed(images, self.recipe, self.device, worker, plan.config.loader_workers) for images in (self.images, test)
         )
-        self.optimizer = _optimizer(self.net, self.recipe)
+        self.optimizer = optimizer(self.net, self.recipe)
         if plan.config.compile:
             self.net.compile(options=compile_options(self.device))
         self.model = self.net
@@ -168,6 +176,14 @@ class Trainer:
         device = f"{self.worker.world_size} x {name}" if self.worker.world_size > 1 else name
         own = dict(self.plan.own)
         return TrainResult(self.plan.config, tuple(history), params, flops, device, versions(), own)
+
+    def model_file(self, history: list[EpochMetrics]) -> TrainedModel:
+        """The network as it is now, with all that its use needs."""
+        weights = {name: value.detach().cpu() for name, value in self.net.state_dict().items()}
+        found = self.result(history)
+        return trained_model(
+            self.plan, self.images, weights, dataclasses.asdict(history[-1]), (found.params, found.flops)
+        )
 
     def _load(self, split: str) -> ImageSet:
         images = self.plan.dataset.load(split)
@@ -279,20 +295,3 @@ class Trainer:
     def _check_finite(self, loss: float, epoch: int) -> None:
         if not abs(loss) < float("inf"):
             raise UserError(f"training diverged in epoch {epoch + 1}: loss {loss}; try a lower learning rate")
-
-
-def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD; with weight decay on everything, or on the weights of convolutions and linear layers only."""
-    parameters = list(net.parameters())
-    decayed = [parameter for parameter in parameters if recipe.decay_all or parameter.dim() > 1]
-    groups: list[dict[str, Any]] = [{"params": decayed}]
-    if len(decayed) < len(parameters):
-        groups.append({"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0})
-    return torch.optim.SGD(
-        groups,
-        recipe.learning_rate,
-        recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-        fused=True,
-    )

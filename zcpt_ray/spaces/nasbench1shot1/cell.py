@@ -35,7 +35,7 @@ class BlockCell(Layer):
                 self.add_module(f"input_to_{node}", self.projections[node])
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        nothing = x.new_zeros(len(x), self.channels, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
+        nothing = x.new_zeros(x.shape[0], self.channels, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
         return run_cell(self.wiring.plan(weights), WrittenParts(self, x, weights), nothing)
 
     def candidate_ops(self) -> dict[int, list[CandidateOp]]:

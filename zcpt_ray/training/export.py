@@ -1,0 +1,189 @@
+"""A trained network for those who have nothing of this package: ONNX, torch.export, or one plain PyTorch file.
+
+Each takes RGB images float32 [B, 3, S, S] on a scale of 0 to 1 and gives logits [B, classes], and is checked against
+the network before it is kept.
+"""
+
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zcpt_ray.errors import UserError
+from zcpt_ray.registry import lookup
+from zcpt_ray.storage.paths import write_whole
+from zcpt_ray.training.model_file import ModelInfo, TrainedModel
+from zcpt_ray.training.plain_file import plain_file
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit, beside the largest logit where that is above 1."""
+OPSET = 20
+
+
+def export_model(model: TrainedModel, format: str, folder: Path) -> list[Path]:
+    """Write a model in a format of `EXPORTS`; the files.
+
+    Raises:
+        UserError: an unknown format, missing packages, a network that cannot be written so, or one that gives other
+        logits then.
+    """
+    write = lookup(EXPORTS, format, "format")
+    folder.mkdir(parents=True, exist_ok=True)
+    return write(model, folder)
+
+
+def export_onnx(model: TrainedModel, folder: Path) -> list[Path]:
+    """`model.onnx`, with any number of images; what it takes and its classes are in its metadata."""
+    _require("onnx", "onnxscript", "onnxruntime")
+    import onnx
+    import onnxruntime
+
+    path = folder / "model.onnx"
+    images = _examples(model)
+    with tempfile.TemporaryDirectory() as place:
+        temporary = Path(place) / "model.onnx"
+        with _refused("ONNX"):
+            torch.onnx.export(
+                model.with_preprocessing(),
+                (images,),
+                temporary,
+                input_names=["images"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+            )
+        written = onnx.load(temporary)
+        onnx.helper.set_model_props(written, described(model.info))
+        content = written.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # its threads spin where others work
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    _check(model, images, lambda given: session.run(None, {"images": given.numpy()})[0], "ONNX")
+    write_whole(path, content)
+    return [path]
+
+
+def export_torch(model: TrainedModel, folder: Path) -> list[Path]:
+    """`model.pt2`, for `torch.export.load(path).module()`."""
+    path, images = folder / "model.pt2", _examples(model)
+    with _refused("torch-export"), tempfile.TemporaryDirectory() as place:
+        dynamic = {"images": {0: torch.export.Dim("batch", min=1)}}
+        program = torch.export.export(model.with_preprocessing(), (images,), dynamic_shapes=dynamic)
+        temporary = Path(place) / "model.pt2"
+        torch.export.save(program, temporary, extra_files={"model.json": json.dumps(described(model.info))})
+        content = temporary.read_bytes()
+        loaded = torch.export.load(temporary).module()
+    _check(model, images, lambda given: loaded(given).detach().numpy(), "torch-export")
+    write_whole(path, content)
+    return [path]
+
+
+def export_plain(model: TrainedModel, folder: Path) -> list[Path]:
+    """`model.py` and `weights.pt`: PyTorch alone, run by `python model.py photo.jpg`."""
+    with _refused("py"):
+        text, weights = plain_file(model)
+    images = _examples(model)
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "model.py").write_text(text)
+        torch.save(weights, Path(place) / "weights.pt")
+        _check(model, images, lambda given: _run_alone(Path(place), given), "py")
+        content = (Path(place) / "weights.pt").read_bytes()
+    write_whole(folder / "weights.pt", content)
+    write_whole(folder / "model.py", text)
+    return [folder / "model.py", folder / "weights.pt"]
+
+
+EXPORTS: dict[str, Callable[[TrainedModel, Path], list[Path]]] = {
+    "onnx": export_onnx,
+    "torch-export": export_torch,
+    "py": export_plain,
+}
+
+
+def described(info: ModelInfo) -> dict[str, str]:
+    """What a file of another format says of the model."""
+    return {
+        "input": f"RGB, float32 [batch, {len(info.mean)}, {info.image_size}, {info.image_size}], 0 to 1",
+        "normalisation": "inside",
+        "crop": info.crop,
+        "kept": str(info.kept),
+        "classes": json.dumps(info.classes),
+        "architecture": info.config.arch,
+        "space": info.config.space,
+        "test error [%]": f"{info.metrics['top1_error']:.2f}",
+    }
+
+
+RUN_ALONE = """import sys
+sys.modules["zcpt_ray"] = None
+import numpy, torch
+import model
+net = model.load_network()
+with torch.no_grad():
+    numpy.save("logits.npy", net(torch.from_numpy(numpy.load("images.npy"))).numpy())
+"""
+
+
+def _run_alone(folder: Path, images: Tensor) -> np.ndarray:
+    """What model.py gives in a process in which this package cannot be imported."""
+    np.save(folder / "images.npy", images.numpy())
+    ended = subprocess.run([sys.executable, "-c", RUN_ALONE], cwd=folder, capture_output=True, text=True)
+    if ended.returncode:
+        raise UserError(f"model.py does not run alone: {ended.stderr.strip().splitlines()[-1]}")
+    logits: np.ndarray = np.load(folder / "logits.npy")
+    return logits
+
+
+def _examples(model: TrainedModel) -> Tensor:
+    """Three images of noise and three of large shapes; on few numbers, a wrong layer may not show."""
+    size, channels = model.info.image_size, len(model.info.mean)
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(3, channels, size, size, generator=random)
+    shapes = nn.functional.interpolate(torch.rand(3, channels, 3, 3, generator=random), size, mode="bilinear")
+    return torch.cat([noise, shapes])
+
+
+@torch.no_grad()
+def _check(model: TrainedModel, images: Tensor, run: Callable[[Tensor], np.ndarray], name: str) -> None:
+    network = model.with_preprocessing()
+    for given in (images, images[:1]):
+        expected = network(given).numpy()
+        if not np.array_equal(network(given).numpy(), expected):
+            raise UserError("this network draws random numbers for each image (the op noise): it cannot be exported")
+        difference = float(np.abs(run(given) - expected).max()) / max(1.0, float(np.abs(expected).max()))
+        if not difference <= TOLERANCE:
+            raise UserError(f"{name} gives other logits than the network, by {difference:.2g}; nothing is written")
+
+
+@contextmanager
+def _refused(name: str) -> Iterator[None]:
+    """Inside, what cannot be written in a format is the network's fault."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about torch
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        why = (str(error) or repr(error)).strip().splitlines()[0]
+        raise UserError(f"this network cannot be written as {name}: {why}") from error
+
+
+def _require(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX needs {', '.join(missing)}: pip install 'zcpt_ray[export]'")
