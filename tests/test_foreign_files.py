@@ -32,6 +32,7 @@ from zcpt_ray.reports.run_folders import find_runs
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.spaces import SPACES, find_space
+from zcpt_ray.training.model_file import load_model
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.trainer import train
 
@@ -130,7 +131,7 @@ def write_training(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         epochs = train(training(), folder / "training")
         next(epochs)
-        if name == "training.json":
+        if name != "checkpoint.pt":
             list(epochs)
         epochs.close()
         return folder / "training" / name
@@ -186,6 +187,7 @@ READERS = {
     "a checkpoint": Reader(
         write_training("checkpoint.pt"), lambda folder: list(train(training(), folder / "training"))
     ),
+    "a model": Reader(write_training("model.pt"), lambda folder: load_model(folder / "training")),
     "a plug-in": Reader(write_plugin, lambda folder: load_plugin(folder / "mine.py")),
 }
 

@@ -1,9 +1,12 @@
 """When a task counts as hung. What is done then is tested where tasks freeze."""
 
+import logging
+from types import SimpleNamespace
+
 import pytest
 
 from zcpt_ray.distributed import watchdog
-from zcpt_ray.distributed.watchdog import Process, Watchdog, patience
+from zcpt_ray.distributed.watchdog import Process, Watchdog, patience, watched
 from zcpt_ray.errors import UserError
 
 ONE, OTHER = Process("a" * 40, 1), Process("b" * 40, 2)
@@ -59,6 +62,25 @@ def test_short_tasks_have_the_least_that_is_allowed(clock: Clock) -> None:
     assert hung(dog) == []
     clock.now += 2
     assert hung(dog) == [("part 1", OTHER)]
+
+
+def test_starts_ends_and_log_lines_are_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Process, "this", lambda: ONE)
+    monkeypatch.setattr(logging.getLogger("zcpt_ray"), "level", logging.INFO)
+    said: list[tuple[object, ...]] = []
+    dog = SimpleNamespace(
+        heard=SimpleNamespace(remote=lambda *sign: said.append(sign)),
+        ended=SimpleNamespace(remote=lambda *sign: said.append(("ended", *sign))),
+    )
+    line = logging.getLogger("zcpt_ray.search.supernet_trainer").info
+    with watched(dog, "proposal", 3) as alive:
+        assert said == [("proposal", 3, ONE)]
+        line("epoch 1 of 2")
+        alive()
+        assert said == [("proposal", 3, ONE)] * 3
+    assert said[3:] == [("ended", "proposal", 3)]
+    line("of nobody")
+    assert len(said) == 4
 
 
 def test_the_least_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,21 @@ def test_a_network_of_every_space_can_be_exported(name: str, tmp_path: Path) -> 
     text = (tmp_path / "model.py").read_text()
     assert "zcpt_ray" not in text
     assert "torch.ops" not in text
+
+
+def test_eight_bits(model: TrainedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (path,) = export_model(model, "onnx-int8", tmp_path)
+    said = re.search(r"int8: test error ([\d.]+) %, in float32 ([\d.]+) %", caplog.text)
+    assert said
+    test = DATASETS["digits"].load("test")
+    labels = model.predict(list(test.images))["class"].astype(int)
+    assert float(said[2]) == pytest.approx(100 * np.mean(labels != test.labels), abs=0.3)
+    assert abs(float(said[1]) - float(said[2])) < 5
+    session = onnxruntime.InferenceSession(path)
+    assert session.get_modelmeta().custom_metadata_map["test error [%]"] == said[1]
+    export_model(model, "onnx", tmp_path)
+    assert path.stat().st_size != (tmp_path / "model.onnx").stat().st_size
 
 
 def test_a_network_that_draws_random_numbers_is_not_exported(tmp_path: Path) -> None:

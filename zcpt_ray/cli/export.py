@@ -21,7 +21,7 @@ Each is run before it is kept, and must give the network's logits.""",
         "zcpt export runs/training --format py",
     ),
 )
-ExportFormat = Literal["onnx", "torch-export", "py"]
+ExportFormat = Literal["onnx", "onnx-int8", "torch-export", "py"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ExportFlags:
     model: Annotated[str, tyro.conf.Positional]
     """The file model.pt of a training, its folder, or a folder of trainings with one model in it."""
     format: tuple[ExportFormat, ...] = ("onnx", "py")
-    """Formats: model.onnx, model.pt2, or model.py and weights.pt."""
+    """Formats: model.onnx, model-int8.onnx (with its test error), model.pt2, or model.py and weights.pt."""
     out: str = ""
     """Folder for the files; by default that of the model."""
 

@@ -130,25 +130,40 @@ class WatchdogActor(Watchdog):
 
 @contextmanager
 def watched(watchdog: Any, kind: str, task: Hashable) -> Iterator[Callable[[], None]]:
-    """In a task: a `WatchdogActor` hears of its start and end, and whenever it calls what this gives."""
+    """In a task: a `WatchdogActor` hears of its start, end and log lines, and whenever it calls what this gives."""
     this = Process.this()
 
     def alive() -> None:
         watchdog.heard.remote(kind, task, this)
 
+    lines = _Lines(alive)
     alive()
+    logging.getLogger("zcpt_ray").addHandler(lines)
     try:
         yield alive
     finally:
+        logging.getLogger("zcpt_ray").removeHandler(lines)
         watchdog.ended.remote(kind, task)
+
+
+class _Lines(logging.Handler):
+    """Log lines, such as those of the epochs of a supernet, as signs of life."""
+
+    def __init__(self, alive: Callable[[], None]) -> None:
+        super().__init__()
+        self.alive = alive
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.alive()
 
 
 class Looks:
     """In the driver: kills what a `WatchdogActor` of its own finds, from time to time."""
 
     def __init__(self) -> None:
-        actor: Any = WatchdogActor  # the decorator's type has no remote()
-        self.watchdog = actor.remote(patience())
+        actor: Any = WatchdogActor  # the decorator's type has no options()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self.watchdog = actor.options(scheduling_strategy=here).remote(patience())
         self.asked: Any = None
         self.last = time.monotonic()
 

@@ -4,11 +4,13 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from zcpt_ray.errors import UserError
 from zcpt_ray.storage.paths import AnyPath
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -27,11 +29,13 @@ def reading(path: AnyPath, remedy: str = "") -> Iterator[None]:
         raise UserError(f"{path} is damaged ({why}); {remedy}" if remedy else f"cannot read {path}: {why}") from error
 
 
-def read_parquet(path: AnyPath, remedy: str = "") -> pd.DataFrame:
+def read_parquet(path: AnyPath, remedy: str = "") -> "pd.DataFrame":
     """The table in a file.
 
     Raises:
         UserError: it cannot be read.
     """
+    import pandas as pd  # who reads images only does without
+
     with reading(path, remedy):
         return pd.read_parquet(path if isinstance(path, Path) else io.BytesIO(path.read_bytes()))
