@@ -93,9 +93,10 @@ def export_int8(model: TrainedModel, folder: Path) -> list[Path]:
     path = folder / "model-int8.onnx"
     with tempfile.TemporaryDirectory() as place:
         (whole,) = export_onnx(model, Path(place))
-        quantised = Path(place) / "model-int8.onnx"
+        prepared, quantised = Path(place) / "prepared.onnx", Path(place) / "model-int8.onnx"
+        quantization.quant_pre_process(whole, prepared, skip_symbolic_shape=True)  # batch norms go into convolutions
         quantization.quantize_static(
-            whole,
+            prepared,
             quantised,
             _Calibration(train.thinned(CALIBRATED_ON)),
             per_channel=True,
