@@ -247,7 +247,7 @@ def test_a_damaged_file(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shutil.copytree(good, tmp_path / "here")
     READERS[what].read(tmp_path / "here")
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
     @given(damage())
     def check(apply: Callable[[bytes], bytes]) -> None:
         shutil.rmtree(tmp_path / "here")

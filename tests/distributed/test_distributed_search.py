@@ -53,7 +53,7 @@ def locally(config: SearchConfig) -> SearchResult:
     return without_times(run_search_locally(Search.of(config)))
 
 
-@pytest.mark.parametrize("cluster", [1, 2], indirect=True)
+@pytest.mark.parametrize("cluster", [pytest.param(1, marks=pytest.mark.slow), 2], indirect=True)
 def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Path) -> None:
     seen = []
     result = run_search(Search.of(SMALL), tmp_path, report=seen.append)

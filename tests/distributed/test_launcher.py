@@ -244,6 +244,7 @@ def test_results_are_fetched(laptop: Laptop) -> None:
     assert len(list(laptop.repository.glob("runs/*/result.json"))) == len(laptop.results()) > 0
 
 
+@pytest.mark.slow
 def test_job_submit_runs_the_same_job(laptop: Laptop) -> None:
     done = laptop.must_run(*JOB_SUBMIT, "--smoke", "--space", "toy-chain-2")
     assert "Best: " in done

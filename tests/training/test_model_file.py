@@ -152,7 +152,7 @@ def untrained(name: str) -> TrainedModel:
 @pytest.mark.parametrize(
     "name",
     [
-        *("toy-chain-2", "mobilenet", "darts-small"),
+        *("toy-chain-2", "darts-small"),
         *(pytest.param(name, marks=pytest.mark.slow) for name in SPACES),
     ],
 )
