@@ -145,7 +145,7 @@ def untrained(name: str) -> TrainedModel:
     config = TrainConfig(arch, space=name, dataset="digits", recipe=space.recipe, **space.smallest_sizes)
     network = initialize(lambda: trained_network(config, 10), seed=1)
     size, classes, colours = 64 if "imagenet" in name else 32, tuple("0123456789"), ((0.5, 0.4, 0.3), (0.2, 0.3, 0.2))
-    info = ModelInfo(config, classes, size, *colours, "center", "white", 1.0, {"top1_error": 50.0}, 1, 1, {}, {})
+    info = ModelInfo(config, classes, size, *colours, 1.0, {"top1_error": 50.0}, 1, 1, {}, {})
     return TrainedModel(info, network.eval())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -48,8 +49,6 @@ def run(flags: ExportFlags, console: Console) -> None:
     Raises:
         UserError: no model, several of them, missing packages, or a format that does not give the same logits.
     """
-    from pathlib import Path
-
     from zcpt_ray.errors import UserError
     from zcpt_ray.training.export import export_model
     from zcpt_ray.training.model_file import find_model, load_model

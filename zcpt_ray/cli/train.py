@@ -113,7 +113,7 @@ def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> N
     write_grid(grid, out)
     outcome = run_trainings(list(trials.values()), out, flags.grid, console, config.device, epochs, flags.workers)
     report_trainings(finished_trainings(grid, out), Output(out, console))
-    done = [training_directory(out, training.plan) for training in grid]
-    model = [("export", done[0])] if len(done) == 1 and not outcome.failures else []
+    alone = len(grid) == 1 and not outcome.failures
+    model = [("export", training_directory(out, grid[0].plan))] if alone else []
     print_next(console, ("report", flags.out), *model)
     end_with_failures(outcome.failures, {t.name: f"{t.arch_name}, training seed {t.config.seed}" for t in grid})

@@ -23,6 +23,8 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.storage.paths import AnyPath, RemotePath
 
 CONNECT_SECONDS = 10
+IN_FLIGHT = 256
+"""Tasks of one kind that are submitted and not finished, at most: enough to keep as many workers busy."""
 STARTS = 3  # Ray gives a node 30 s to start, which a busy machine may need longer for
 
 

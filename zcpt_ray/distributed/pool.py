@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.util.metrics import Counter, Gauge
 
-from zcpt_ray.distributed.cluster import as_task, calls_of_a_worker, set_up_worker
+from zcpt_ray.distributed.cluster import IN_FLIGHT, as_task, calls_of_a_worker, set_up_worker
 from zcpt_ray.distributed.watchdog import Process, watched
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.inputs import SearchData
@@ -17,9 +17,6 @@ from zcpt_ray.search.run_store import Record, RunStore
 from zcpt_ray.search.validation import Slice, select, together, validate
 from zcpt_ray.spaces.costs import Costs
 from zcpt_ray.storage.paths import any_path
-
-IN_FLIGHT = 256
-"""Tasks of one kind that are submitted and not finished, at most: enough to keep as many workers busy."""
 
 
 def _validate(search: Search, data: SearchData, part: Slice, pool: Any, watchdog: Any) -> list[Validation]:

@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zcpt_ray.distributed.autoscaling import nodes_to_come
 from zcpt_ray.distributed.cluster import (
+    IN_FLIGHT,
     TaskResources,
     as_task,
     calls_of_a_worker,
@@ -26,7 +27,7 @@ from zcpt_ray.distributed.cluster import (
     this_node,
 )
 from zcpt_ray.distributed.own_code import send_by_value
-from zcpt_ray.distributed.pool import IN_FLIGHT, CandidatePool
+from zcpt_ray.distributed.pool import CandidatePool
 from zcpt_ray.distributed.spread import spread_over
 from zcpt_ray.distributed.watchdog import Hung, Looks, Process, patience, watched
 from zcpt_ray.search.inputs import SearchData, costs_on, load_data, require_same_data

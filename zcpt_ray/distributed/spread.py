@@ -7,9 +7,8 @@ from typing import Any
 import ray
 
 from zcpt_ray.distributed.autoscaling import nodes_to_come
-from zcpt_ray.distributed.cluster import as_task, calls_of_a_worker, places, plain_errors, set_up_worker
+from zcpt_ray.distributed.cluster import IN_FLIGHT, as_task, calls_of_a_worker, places, plain_errors, set_up_worker
 from zcpt_ray.distributed.own_code import send_by_value
-from zcpt_ray.distributed.pool import IN_FLIGHT
 from zcpt_ray.distributed.watchdog import LOOK_SECONDS, Looks, watched
 from zcpt_ray.search.score_tables import Spread
 

@@ -24,7 +24,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.registry import lookup
 from zcpt_ray.storage.paths import write_whole
 from zcpt_ray.training.model_file import ModelInfo, TrainedModel
-from zcpt_ray.training.plain_file import plain_file
+from zcpt_ray.training.plain_file import ANY_NUMBER, plain_file
 from zcpt_ray.training.plan import TrainPlan
 
 TOLERANCE = 1e-4
@@ -67,7 +67,7 @@ def export_onnx(model: TrainedModel, folder: Path) -> list[Path]:
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+                dynamic_shapes=ANY_NUMBER,
             )
         written = onnx.load(temporary)
         onnx.helper.set_model_props(written, described(model.info))
@@ -150,8 +150,7 @@ def export_torch(model: TrainedModel, folder: Path) -> list[Path]:
     """`model.pt2`, for `torch.export.load(path).module()`."""
     path, images = folder / "model.pt2", _examples(model)
     with _refused("torch-export"), tempfile.TemporaryDirectory() as place:
-        dynamic = {"images": {0: torch.export.Dim("batch", min=1)}}
-        program = torch.export.export(model.with_preprocessing(), (images,), dynamic_shapes=dynamic)
+        program = torch.export.export(model.with_preprocessing(), (images,), dynamic_shapes=ANY_NUMBER)
         temporary = Path(place) / "model.pt2"
         torch.export.save(program, temporary, extra_files={"model.json": json.dumps(described(model.info))})
         content = temporary.read_bytes()
@@ -189,7 +188,7 @@ def described(info: ModelInfo) -> dict[str, str]:
     return {
         "input": f"RGB, float32 [batch, {len(info.mean)}, {info.image_size}, {info.image_size}], 0 to 1",
         "normalisation": "inside",
-        "crop": info.crop,
+        "crop": info.config.images.crop,
         "kept": str(info.kept),
         "classes": json.dumps(info.classes),
         "architecture": info.config.arch,

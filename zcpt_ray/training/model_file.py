@@ -53,7 +53,7 @@ class ModelInfo:
     - `classes`: names, in the order of the logits.
     - `image_size`: pixels a side of the RGB images that the network takes; `mean` and `std` of each colour, on a scale
       of 0 to 1, by which they are normalised.
-    - `crop` and `background` are those of `ImageOptions`; `kept` is the share of a side that a crop for tests keeps.
+    - `kept` is the share of a side that a crop for tests keeps; how images are cropped is in `config.images`.
     - `metrics`: those of the last epoch, as `EpochMetrics`; `params` and `flops` (multiply-adds on one image).
     """
 
@@ -62,8 +62,6 @@ class ModelInfo:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop: str
-    background: str
     kept: float
     metrics: dict[str, Any]
     params: int
@@ -74,7 +72,7 @@ class ModelInfo:
     @property
     def decoder(self) -> Decoder:
         """How an image of any size becomes what the network was tested on."""
-        return Decoder.of(dataclasses.replace(self.config.images, crop=self.crop), self.image_size)
+        return Decoder.of(self.config.images, self.image_size)
 
 
 @dataclass(frozen=True)
@@ -113,20 +111,20 @@ class TrainedModel:
         given = [pictures] if isinstance(pictures, str | Path | Image.Image | np.ndarray) else list(pictures)
         if not given:
             raise UserError("nothing to predict: give at least one image")
-        rows = [row for some in _slices(given, batch_size) for row in self.probabilities(some)]
-        table = pd.DataFrame(np.stack(rows), columns=[f"p({name})" for name in self.info.classes])
-        best = table.to_numpy().argmax(1)
+        found = np.concatenate([self.probabilities(some) for some in _slices(given, batch_size)])
+        table = pd.DataFrame(found, columns=[f"p({name})" for name in self.info.classes])
         names = [str(place) if isinstance(place, str | Path) else str(number) for number, place in enumerate(given)]
         table.insert(0, "image", names)
-        table.insert(1, "class", [self.info.classes[index] for index in best])
-        table.insert(2, "probability", np.stack(rows).max(1))
+        table.insert(1, "class", [self.info.classes[index] for index in found.argmax(1)])
+        table.insert(2, "probability", found.max(1))
         return table
 
     @torch.no_grad()
     def probabilities(self, pictures: Iterable[Picture]) -> np.ndarray:
         """float32 [n, classes]."""
         images = torch.from_numpy(np.stack([self.pixels(picture) for picture in pictures]))
-        logits = self.with_preprocessing()(images.float() / 255)
+        network = Normalized(Logits(self.network), self.info.mean, self.info.std).eval()  # no copy for each minibatch
+        logits = network(images.float() / 255)
         return torch.softmax(logits, 1).numpy()
 
     @torch.no_grad()
@@ -198,8 +196,6 @@ def trained_model(
         images.image_shape[-1],
         tuple(map(float, images.mean)),
         tuple(map(float, images.std)),
-        plan.config.images.crop,
-        plan.config.images.background,
         0.875 if lazy else 1.0,
         metrics,
         *costs,
@@ -252,8 +248,10 @@ def find_model(path: str | AnyPath) -> AnyPath:
         UserError: there are several.
     """
     place = any_path(path)
-    if not place.is_dir() or (place / MODEL_FILE).exists():
-        return place / MODEL_FILE if place.is_dir() else place
+    if not place.is_dir():
+        return place
+    if (place / MODEL_FILE).exists():
+        return place / MODEL_FILE
     trials = place / "trials"
     folders: list[AnyPath] = sorted(trials.iterdir(), key=str) if trials.is_dir() else []
     found = [folder / MODEL_FILE for folder in folders if (folder / MODEL_FILE).exists()]

@@ -70,6 +70,8 @@ def main(paths):
 if __name__ == "__main__":
     main(sys.argv[1:])
 '''
+ANY_NUMBER = {"images": {0: torch.export.Dim("batch", min=1)}}
+"""Of images, for torch's exporters."""
 FITTED = {
     "center": "ImageOps.fit(image, (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR, {bleed})",
     "squash": "image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)",
@@ -116,8 +118,7 @@ def plain_file(model: TrainedModel) -> tuple[str, dict[str, Tensor]]:
     """
     info = model.info
     images = torch.zeros(2, len(info.mean), info.image_size, info.image_size)
-    dynamic = {"images": {0: torch.export.Dim("batch", min=1)}}
-    program = torch.export.export(model.to_module(), (images,), dynamic_shapes=dynamic)
+    program = torch.export.export(model.to_module(), (images,), dynamic_shapes=ANY_NUMBER)
     writer = _Writer(program)
     forward = writer.forward()
     text = TEMPLATE.format(
@@ -134,7 +135,9 @@ def plain_file(model: TrainedModel) -> tuple[str, dict[str, Tensor]]:
         num_classes=len(info.classes),
         layers="\n".join(f"        {line}" for line in writer.layers.values()),
         forward="\n".join(f"        {line}" for line in forward),
-        fitted=FITTED[info.crop].format(bleed=(1 - info.kept) / 2, background=info.background),
+        fitted=FITTED[info.config.images.crop].format(
+            bleed=(1 - info.kept) / 2, background=info.config.images.background
+        ),
     )
     return text, writer.weights
 
@@ -245,7 +248,7 @@ class _Writer:
         return f"self.{name}({self._text(x)})"
 
     def _value(self, node: Any) -> Tensor:
-        return self.values[self.sources[node.name]].detach().clone()
+        return self.values[self.sources[node.name]].detach()
 
     def _text(self, argument: Any) -> str:
         if isinstance(argument, torch.fx.Node):

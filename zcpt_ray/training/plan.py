@@ -64,12 +64,12 @@ class TrainPlan:
             raise UserError(
                 f"recipe {recipe.name!r} is for networks with {', '.join(recipe.sizes)}, not {space.name!r}"
             )
-        form = space.imagenet_form if recipe.imagenet else None
+        form = _form(space, recipe)
         recipe = replace(
             recipe, epochs=config.epochs or recipe.epochs, batch_size=config.batch_size or recipe.batch_size
         )
         own = {f"{kind} {part.name}": own_content(part) for kind, part in (("space", space), ("dataset", dataset))}
-        return cls(config, form or space, edges, dataset, recipe, {name: found for name, found in own.items() if found})
+        return cls(config, form, edges, dataset, recipe, {name: found for name, found in own.items() if found})
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -94,10 +94,16 @@ def trained_network(config: TrainConfig, num_classes: int) -> nn.Module:
         UserError: an unknown space or recipe, or an architecture that is not of the space.
     """
     space, recipe = find_space(config.space), lookup(RECIPES, config.recipe, "recipe")
-    form = (space.imagenet_form if recipe.imagenet else None) or space
     edges = space.single_path(space.decode(config.arch))
     with torch.random.fork_rng([]):  # its weights are drawn, and replaced
-        return form.trained_form(edges, num_classes, auxiliary=False, **{**recipe.sizes, **config.sizes})
+        return _form(space, recipe).trained_form(
+            edges, num_classes, auxiliary=False, **{**recipe.sizes, **config.sizes}
+        )
+
+
+def _form(space: Space, recipe: Recipe) -> Space:
+    """The space as a recipe trains its networks: one for ImageNet may have a form of its own."""
+    return (space.imagenet_form if recipe.imagenet else None) or space
 
 
 def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:
