@@ -15,7 +15,10 @@ PACKAGE = "zcpt_ray"
 MOST_LINES = 300
 HEAVY = ("torch", "ray", "pandas", "matplotlib")
 
-VOCABULARY = ("arch", "configs", "devices", "errors", "identity", "plugins", "registry", "seeding", "versions")
+VOCABULARY = (
+    *("arch", "configs", "devices", "errors", "fit_config", "identity", "plugins", "registry", "resources", "seeding"),
+    *("typed_fields", "versions"),
+)
 """Modules that everyone may import, and that import nothing but each other."""
 BEFORE_SEARCH = ("storage", "engine", "spaces", "datasets", "proxies", "benchmarks")
 RECORDS = ("search.records", "search.run_files", "training.records", "benchmarks.entries")

@@ -20,6 +20,7 @@ from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, Train
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import finished_cells, grid, search_and_report, shared_runs, trials
+from zcpt_ray.experiments.latency_limits import measured_here
 from zcpt_ray.experiments.ranking import rank_archs
 from zcpt_ray.experiments.single_search import run_directory
 from zcpt_ray.experiments.training_grid import training_directory
@@ -64,6 +65,13 @@ class SearchFields(TypedDict, total=False):
     evaluations: int
     max_params: float | None
     max_flops: float | None
+    max_memory_mb: float | None
+    max_file_mb: float | None
+    max_latency_ms: float | None
+    max_energy_mj: float | None
+    max: Sequence[str] | Mapping[str, float]
+    target: str
+    device_table: str | Path | None
     device: str
     training: SupernetTraining
     images: ImageOptions
@@ -96,6 +104,10 @@ class TrainFields(TypedDict, total=False):
     precision: str
     compile: bool
     device: str
+    ema: float
+    mixup: float
+    validation_share: float
+    patience: int
     loader_workers: int
     images: ImageOptions
 
@@ -126,7 +138,7 @@ def search(
         UserError: an unknown name, a number out of range, missing data, or a directory of another run.
     """
     given = fitted_to_data(_configured(SearchConfig, "search", config), config)
-    found = Search.of(as_small(given) if smoke else given)
+    found = Search.of(measured_here(as_small(given) if smoke else given, log.info))
     there = Cluster(not ray, address, cpus_per_task, gpus_per_task)
     directory = run_directory(found, out)
     outcome = run_search_there(found, directory, there, open_console(), quiet=not progress)

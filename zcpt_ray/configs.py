@@ -1,57 +1,13 @@
 """What a run is: frozen, checked configurations, and the presets."""
 
-import dataclasses
-import numbers
-import os
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
-from types import NoneType
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
-
-from zcpt_ray.devices import DEVICE_NAMES
+from zcpt_ray.devices import DEVICE_NAMES, TARGETS
 from zcpt_ray.errors import UserError
-
-FIELD_KINDS = {str: "a text", bool: "True or False", int: "a whole number", float: "a number"}
-"""What the fields of a configuration may hold, as messages say it."""
-
-
-def _take_as_declared(config: Any) -> None:
-    """Have each field hold its declared type: numbers of numpy become Python's, paths become texts.
-
-    Raises:
-        UserError: a value of another kind, such as 3.0 for a whole number.
-    """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        kinds = get_args(field.type) or (field.type,)
-        if value is None and NoneType in kinds:
-            continue
-        object.__setattr__(config, field.name, _as_kind(field.name, value, kinds[0]))
-
-
-def _as_kind(name: str, value: Any, kind: Any) -> Any:
-    if kind is str and isinstance(value, str | os.PathLike):
-        return os.fspath(value)
-    if kind is bool and isinstance(value, bool | np.bool_):
-        return bool(value)
-    if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return int(value)
-    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    if kind not in FIELD_KINDS:
-        if isinstance(value, kind):
-            return value
-        raise UserError(f"{name} must be a {kind.__name__}, got {value!r}")
-    raise UserError(f"{name} must be {FIELD_KINDS[kind]}, got {value!r}")
-
-
-def _check_least(config: object, least: Mapping[str, float]) -> None:
-    for name, bound in least.items():
-        value = getattr(config, name)
-        if not value >= bound:
-            raise UserError(f"{name} must be at least {bound:g}, got {value}")
+from zcpt_ray.resources import RESOURCES, named_limits
+from zcpt_ray.typed_fields import check_least, take_as_declared
 
 
 @dataclass(frozen=True)
@@ -88,7 +44,7 @@ class SupernetTraining:
     """Train and judge on so many images of each half, of each class its share, for a machine without a GPU; 0: all."""
 
     def __post_init__(self) -> None:
-        _take_as_declared(self)
+        take_as_declared(self)
         whole = {"epochs": 0, "retrain_epochs": 0, "training_batch_size": 2, "max_images": 0}
         rates = (
             "learning_rate",
@@ -98,7 +54,7 @@ class SupernetTraining:
             "gradient_clip",
             "alpha_learning_rate",
         )
-        _check_least(self, whole | dict.fromkeys(rates, 0))
+        check_least(self, whole | dict.fromkeys(rates, 0))
 
 
 CROPS = ("center", "squash", "border")
@@ -130,7 +86,7 @@ class ImageOptions:
     """Leave out images whose label is -1, which stands for unknown; without it they are refused."""
 
     def __post_init__(self) -> None:
-        _take_as_declared(self)
+        take_as_declared(self)
         if not 0 < self.test_share < 1:
             raise UserError(f"test_share must lie between 0 and 1, got {self.test_share:g}")
         if self.crop not in CROPS:
@@ -189,20 +145,56 @@ class SearchConfig:
     """Budget: at most so many million parameters, in the network that one would train."""
     max_flops: float | None = None
     """Budget: at most so many million multiply-adds, in that network on one image."""
+    max_memory_mb: float | None = None
+    """Budget: at most so many MB of activations (float32) at a time, in that network on one image."""
+    max_file_mb: float | None = None
+    """Budget: at most so many MB of weights (float32)."""
+    max_latency_ms: float | None = None
+    """Budget: at most so many milliseconds for one image, on this machine's CPU as `zcpt profile` times it, on the
+    device of --device-table, or on a target.
+    """
+    max_energy_mj: float | None = None
+    """Budget: at most so many millijoule for one image, on a target."""
+    max: tuple[str, ...] = ()
+    """The same budgets by name, as params_m=0.5 latency_ms=8: of params_m, flops_m, memory_mb, file_mb, latency_ms,
+    energy_mj.
+    """
+    target: str = ""
+    """A device of HW-NAS-Bench, which measured NAS-Bench-201: what is limited is its latency, or energy. --device
+    takes its name too.
+    """
+    device_table: str | None = None
+    """Latencies of another device: a file that `zcpt profile` wrote there, or any table with columns arch and
+    latency_ms.
+    """
     device: str = "auto"
     """cpu, cuda, xpu (Intel), mps (Apple), or auto: an NVIDIA, AMD or Intel GPU if there is one."""
     training: SupernetTraining = SupernetTraining()
     images: ImageOptions = AS_THEY_ARE
 
     def __post_init__(self) -> None:
-        _take_as_declared(self)
-        _check_least(self, {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1})
-        for name in ("max_params", "max_flops"):
-            if (limit := getattr(self, name)) is not None and not limit > 0:
-                raise UserError(f"{name} must be a number of millions above 0, got {limit}")
-        for name, choices in (("device", DEVICE_NAMES), ("lanes", LANES)):
-            if getattr(self, name) not in choices:
+        for name, limit in named_limits(self.max).items():
+            object.__setattr__(self, RESOURCES[name].field, limit)
+        object.__setattr__(self, "max", ())
+        if self.device in TARGETS:
+            object.__setattr__(self, "target", self.device)
+            object.__setattr__(self, "device", "auto")
+        take_as_declared(self)
+        check_least(self, {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1})
+        for resource in RESOURCES.values():
+            if (limit := getattr(self, resource.field)) is not None and not 0 < limit < math.inf:
+                raise UserError(f"{resource.field} must be a number of {resource.units} above 0, got {limit}")
+        for name, choices in (("device", (*DEVICE_NAMES, *TARGETS)), ("target", TARGETS), ("lanes", LANES)):
+            if getattr(self, name) not in choices and (name, self.target) != ("target", ""):
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
+        if self.target and self.device_table:
+            raise UserError(f"target {self.target!r} has a table of its own: leave out device_table")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The budgets that are given, by the name of the resource."""
+        found = {name: getattr(self, resource.field) for name, resource in RESOURCES.items()}
+        return {name: limit for name, limit in found.items() if limit is not None}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "SearchConfig":
@@ -248,12 +240,23 @@ class TrainConfig:
     """Pass the network through torch.compile."""
     device: str = "auto"
     """cpu, cuda, xpu (Intel), mps (Apple), or auto: an NVIDIA, AMD or Intel GPU if there is one."""
+    ema: float = 0.0
+    """Test and keep an average of the weights over the steps, with this decay, such as 0.99; 0 keeps them as they are.
+    """
+    mixup: float = 0.0
+    """Mix images pairwise, by a share drawn from Beta(mixup, mixup); 0 does not."""
+    validation_share: float = 0.0
+    """Hold out this share of the training images, of each class, and keep the epoch that is best on them; 0 keeps the
+    last.
+    """
+    patience: int = 0
+    """With a validation share: end after so many epochs without a better one; 0 does not."""
     loader_workers: int = 4
     """Processes that decode images which do not fit in memory (ImageNet); 0 decodes in the training process."""
     images: ImageOptions = AS_THEY_ARE
 
     def __post_init__(self) -> None:
-        _take_as_declared(self)
+        take_as_declared(self)
         least = {
             "seed": 0,
             "epochs": 1,
@@ -262,8 +265,15 @@ class TrainConfig:
             "num_cells": 3,
             "max_images": 0,
             "loader_workers": 0,
+            "mixup": 0,
+            "patience": 0,
         }
-        _check_least(self, {name: bound for name, bound in least.items() if getattr(self, name) is not None})
+        check_least(self, {name: bound for name, bound in least.items() if getattr(self, name) is not None})
+        for name, bound in (("ema", 1.0), ("validation_share", 0.9)):
+            if not 0 <= getattr(self, name) < bound:
+                raise UserError(f"{name} must be at least 0 and below {bound:g}, got {getattr(self, name):g}")
+        if self.patience and not self.validation_share:
+            raise UserError("patience needs a validation_share: without one nothing says which epoch is better")
         for name, choices in (("device", DEVICE_NAMES), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")

@@ -1,5 +1,6 @@
 """The devices that a configuration may name, what each can do, and what a name means in this process."""
 
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,8 @@ DEVICES = {
 }
 """By torch's name. Of the GPUs none is tried out on a card: cuda is on a simulated one."""
 DEVICE_NAMES = ("auto", *DEVICES)
+TARGETS = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+"""Devices that others measured networks on (HW-NAS-Bench, Li et al. 2021): nothing runs on them here."""
 AUTO = ("cuda", "xpu")
 """What "auto" takes, the first that is there, else the CPU. Apple's GPUs (mps) are taken only if they are named."""
 LOOK_STEPS = 50
@@ -104,3 +107,11 @@ def has_bfloat16(name: str) -> bool:
     import torch
 
     return name != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def cpu_name() -> str:
+    """What its maker calls this machine's CPU, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

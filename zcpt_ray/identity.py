@@ -20,7 +20,14 @@ from zcpt_ray.configs import AS_THEY_ARE, SearchConfig, TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.plugins import file_of, files_digest, is_own, neighbours
 
-LATER_FIELDS = {"images": AS_THEY_ARE, "lanes": "together"}
+LATER_FIELDS = {
+    "images": AS_THEY_ARE,
+    "lanes": "together",
+    **dict.fromkeys(("max_memory_mb", "max_file_mb", "max_latency_ms", "max_energy_mj")),
+    "max": (),
+    "target": "",
+    **{"ema": 0.0, "mixup": 0.0, "validation_share": 0.0, "patience": 0},
+}
 """Fields that configurations once did not have, with what they then stood for."""
 _read: dict[int, tuple[object, bytes]] = {}
 """By id of a module's spec, which a reload makes anew: that spec, and what the module's files held."""
@@ -31,8 +38,9 @@ _first_seen: dict[int, tuple[object, Any]] = {}
 def identity(config: SearchConfig | TrainConfig, own: Mapping[str, str]) -> dict[str, Any]:
     """What a run directory is claimed with: the configuration and, by kind and name, what the user's own parts hold."""
     named = dataclasses.asdict(config)
+    named.pop("device_table", None)  # wherever it lies: what it holds is among `own`
     for name, default in LATER_FIELDS.items():  # as in runs from before they were there
-        if getattr(config, name, None) == default:
+        if name in named and getattr(config, name) == default:
             del named[name]
     return named | ({"own": dict(own)} if own else {})
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 
 COMMANDS = {
+    "fit": ("fit", "From images to a trained model within limits, in so many minutes"),
     "search": ("search", "Search a space for an architecture, without training"),
     "rank": ("rank", "Score given architectures end to end"),
     "baselines": ("baselines", "Compare the paper's searches, by name"),
@@ -14,6 +15,7 @@ COMMANDS = {
     "predict": ("predict", "Name the classes of images by a trained model"),
     "export": ("export", "Write a trained model as ONNX, torch.export or a plain PyTorch file"),
     "report": ("report", "Make one HTML page of finished runs"),
+    "profile": ("profile", "Time the ops of a space here, for searches with a limit of milliseconds"),
     "data": ("data", "Say what is understood of a data set or a folder of images"),
     "benchmark": ("speed", "Time the engine beside a plain implementation"),
     "mirror": ("mirror", "Copy a folder to or from object storage"),

@@ -104,7 +104,7 @@ def run(flags: BaselineFlags, console: Console) -> None:
         benchmark = require_benchmark(config.space, NASWOT_FLAG)
         for dataset in benchmark.datasets:
             benchmark.accuracies(dataset, "test accuracy")  # raises where the table is a partial one
-        if (config.max_params, config.max_flops) != (None, None):
+        if config.limits:
             raise UserError(f"{NASWOT_FLAG} draws from all networks: leave out --max-params and --max-flops")
     if flags.smoke:
         config, named = smoke(config), {label: smoke(each) for label, each in named.items()}

@@ -9,6 +9,7 @@ from rich.console import Console
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
 from zcpt_ray.configs import SearchConfig, SupernetTraining
+from zcpt_ray.resources import BUDGET_FIELDS
 
 RANK_HELP = Help(
     "rank",
@@ -20,7 +21,8 @@ RANK_HELP = Help(
     ),
     dict.fromkeys(
         (
-            *("scoring", "method", "order", "lanes", "num_proposals", "evaluations", "max_params", "max_flops"),
+            *("scoring", "method", "order", "lanes", "num_proposals", "evaluations"),
+            *BUDGET_FIELDS,
             *(training.name for training in fields(SupernetTraining)),
         ),
         "nothing is searched",

@@ -58,11 +58,13 @@ def run(flags: SearchFlags, console: Console) -> None:
     # Now that it is said what happens: this imports torch, which takes seconds.
     from zcpt_ray.benchmarks.tables import benchmark_note, has_partial_table
     from zcpt_ray.cli.running import run_search_there
+    from zcpt_ray.experiments.latency_limits import measured_here
     from zcpt_ray.experiments.single_search import run_directory
     from zcpt_ray.reports.search_report import print_result, report_best
     from zcpt_ray.search.resolved import Search, smoke
 
-    search = Search.of(smoke(flags.config) if flags.smoke else flags.config)
+    config = smoke(flags.config) if flags.smoke else flags.config
+    search = Search.of(measured_here(config, lambda line: console.print(line, highlight=False)))
     directory = run_directory(search, flags.out)
 
     def tell(finished: bool) -> None:

@@ -11,6 +11,7 @@ from zcpt_ray.cli.console import one_line_errors, open_console, print_next, requ
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.resources import BUDGET_FIELDS
 
 STUDY_HELP = Help(
     "study",
@@ -26,8 +27,7 @@ STUDY_HELP = Help(
         "method": "every part discretizes",
         "num_validations": "no part validates",
         "evaluations": "no part has evolution",
-        "max_params": "no part keeps a budget",
-        "max_flops": "no part keeps a budget",
+        **dict.fromkeys(BUDGET_FIELDS, "no part keeps a budget"),
     },
 )
 

@@ -4,6 +4,7 @@ Every random number of an epoch is drawn first (`draw_epoch`). So what an image 
 epoch, not on how the epoch is cut into minibatches and these are divided among workers.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ class Draws:
     - `cutout`, float [n, 2]: centre of the blanked square, in [0, 1).
     - `jitter`, float [n, 3]: how brightness, contrast and saturation change, in [-1, 1).
     - `decoding`, int64 [n]: seeds for images that are decoded when wanted.
+    - `affine`, float [n, 5]: how images are turned, scaled, moved (rows, columns) and sheared, in [-1, 1).
     """
 
     order: Tensor
@@ -32,6 +34,7 @@ class Draws:
     cutout: Tensor
     jitter: Tensor
     decoding: Tensor
+    affine: Tensor
 
     def __getitem__(self, part: slice) -> "Draws":
         return Draws(*(tensor[part] for tensor in vars(self).values()))
@@ -52,6 +55,7 @@ def draw_epoch(count: int, padding: int, flip: bool, seed: int) -> Draws:
         cutout=torch.rand(count, 2, generator=random),
         jitter=2 * torch.rand(count, 3, generator=random) - 1,
         decoding=torch.randint(2**63 - 1, (count,), generator=random),
+        affine=2 * torch.rand(count, 5, generator=random) - 1,
     )
 
 
@@ -73,6 +77,19 @@ def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     """
     shift, scale = (torch.tensor(values, device=images.device)[:, None, None] for values in (mean, std))
     return (images.contiguous(memory_format=torch.channels_last) * (1 / (255 * scale))).sub_(shift / scale)
+
+
+def transform(images: Tensor, change: Tensor, strength: float) -> Tensor:
+    """Turn, scale, move and shear uint8 [B, C, H, W], each by `strength` * `change` [B, 5] as `Draws.affine` says.
+
+    The strength is the share of 45 degrees, of the size and of the side. What comes from outside is the nearest pixel.
+    """
+    turn, scale, down, right, shear = (strength * change).unbind(1)
+    angle, size = turn * math.pi / 4, 1 + scale
+    cos, sin = angle.cos() * size, angle.sin() * size
+    theta = torch.stack([cos, -sin + shear, 2 * right, sin, cos, 2 * down], 1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
 def cut_out(images: Tensor, centre: Tensor, size: int) -> Tensor:

@@ -184,3 +184,12 @@ def crop_and_flip_at_random(images: Tensor, random: np.random.Generator, flip: b
     mirror = random.random(len(images)) < 0.5 if flip else np.zeros(len(images), bool)
     shifts, mirrored = (torch.from_numpy(numbers).to(images.device) for numbers in (shift, mirror))
     return augmentation.crop_and_flip(images, shifts, mirrored, pad).contiguous()
+
+
+def held_out_places(labels: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """Which images are held out, bool [n]: of each class its share, rounded; a class never loses its last image."""
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        places = random.permutation(np.flatnonzero(labels == label))
+        held_out[places[: min(round(share * len(places)), len(places) - 1)]] = True
+    return held_out

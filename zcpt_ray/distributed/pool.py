@@ -10,6 +10,7 @@ from ray.util.metrics import Counter, Gauge
 from zcpt_ray.distributed.cluster import IN_FLIGHT, as_task, calls_of_a_worker, set_up_worker
 from zcpt_ray.distributed.watchdog import Process, watched
 from zcpt_ray.errors import UserError
+from zcpt_ray.search.budgets import Budget
 from zcpt_ray.search.inputs import SearchData
 from zcpt_ray.search.records import Progress, Proposal, ScoredStep, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
@@ -108,10 +109,10 @@ class CandidatePool:
             sum(scores for part, scores in self.validating.items() if part in self.running),
         )
 
-    async def result(self, costs: Costs, wall: float) -> SearchResult:
+    async def result(self, costs: Costs, budget: Budget, wall: float) -> SearchResult:
         """The ranked candidates, once all is done; `wall` are the driver's seconds."""
         resources = {"CPU": float(self.options["num_cpus"]), "GPU": float(self.options.get("num_gpus", 0))}
-        return select(self.store, costs, wall, resources)
+        return select(self.store, costs, budget, wall, resources)
 
     def _start_validation(self) -> None:
         """Submit what is missing and not under way, as far as there is room.

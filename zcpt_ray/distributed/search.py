@@ -30,10 +30,11 @@ from zcpt_ray.distributed.own_code import send_by_value
 from zcpt_ray.distributed.pool import CandidatePool
 from zcpt_ray.distributed.spread import spread_over
 from zcpt_ray.distributed.watchdog import Hung, Looks, Process, patience, watched
-from zcpt_ray.search.inputs import SearchData, costs_on, load_data, require_same_data
+from zcpt_ray.search.inputs import SearchData, load_data, require_same_data
 from zcpt_ray.search.proposal import propose
 from zcpt_ray.search.records import Progress, Proposal, SearchResult
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resources import costs_on
 from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.storage.paths import AnyPath
 
@@ -87,7 +88,8 @@ def _run(
     found: SearchData,
     started: float,
 ) -> SearchResult:
-    reference, data, costs = ray.put(search), ray.put(found), costs_on(search, found.images)
+    reference, data = ray.put(search), ray.put(found)
+    costs = costs_on(search, found.images), found.budget
     looks = Looks()
     # The pool stays where the run directory is, unless every node sees that: then it may move if its node dies.
     anywhere = not nodes_without(directory.absolute() / "config.json")
@@ -120,7 +122,7 @@ def _run(
                 progress: Progress = calls.answer(pool.advance.remote((data, looks.watchdog), places(options) + spare))
                 report(progress)
                 if progress.is_complete:
-                    result: SearchResult = calls.answer(pool.result.remote(costs, time.perf_counter() - started))
+                    result: SearchResult = calls.answer(pool.result.remote(*costs, time.perf_counter() - started))
                     return result
         finally:
             if adding:  # whatever went wrong, proposals that are finished are kept

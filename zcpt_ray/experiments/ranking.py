@@ -11,10 +11,11 @@ import pandas as pd
 from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
-from zcpt_ray.search.inputs import SearchData, costs_on, load_data
+from zcpt_ray.search.inputs import SearchData, load_data
 from zcpt_ray.search.methods import random_arch
 from zcpt_ray.search.records import Validation
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resources import costs_on
 from zcpt_ray.search.score_tables import Spread, spread_locally
 from zcpt_ray.search.validation import Slice, together, validate
 from zcpt_ray.seeding import generator

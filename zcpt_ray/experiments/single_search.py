@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zcpt_ray.benchmarks.tables import load_benchmark
+from zcpt_ray.experiments.latency_limits import confirmed
 from zcpt_ray.reports.tables import pareto_table, write_table
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search
@@ -53,7 +54,7 @@ def run_or_read(
     finished = _is_finished(search, directory)
     tell(finished)
     load_benchmark(search.config.space)  # so that an unreadable table is noticed now
-    result = SearchResult.load(directory) if finished else run(search, directory)
+    result = SearchResult.load(directory) if finished else confirmed(run(search, directory), search.space)
     known = with_benchmark(result)
     if known != result or not finished:
         known.save(directory)

@@ -32,7 +32,7 @@ def print_result(result: SearchResult, console: Console, table_note: str = "", p
     `partial_table`, a table that lacks some architectures, also how many candidates it knows.
     """
     print_table(console, candidate_table(result), "Candidates, best first")
-    if (result.config.max_params, result.config.max_flops) != (None, None):
+    if result.config.limits:
         print_table(console, pareto_table(result), "Score against size")
     for line in doubts(result):
         _say(console, line)

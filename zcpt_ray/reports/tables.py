@@ -8,7 +8,8 @@ import pandas as pd
 
 from zcpt_ray.benchmarks.entries import BenchmarkRow
 from zcpt_ray.reports.published import paper_covers, published_error
-from zcpt_ray.search.records import SearchResult
+from zcpt_ray.resources import column_of
+from zcpt_ray.search.records import ScoredCandidate, SearchResult
 from zcpt_ray.storage.paths import AnyPath, write_whole
 
 BENCHMARK_TITLE = "The best candidate in the benchmark's table"
@@ -32,22 +33,28 @@ def candidate_table(result: SearchResult) -> pd.DataFrame:
 
 
 def pareto_table(result: SearchResult) -> pd.DataFrame:
-    """One row per candidate, fewest parameters first; `best for its size` where none of at most so many scores more.
+    """One row per candidate, fewest parameters first; `best for its params` where none of at most so many scores more.
 
-    The same for multiply-adds. Parameters and multiply-adds are in millions, of the network that one would train.
+    The same for multiply-adds, and for what else the search limits. Amounts are those of the network that one would
+    train, on one image.
     """
-    table = pd.DataFrame(
-        [
-            {"score": c.score, "params [M]": c.params / 1e6, "FLOPs [M]": c.flops / 1e6, "architecture": c.arch}
-            for c in sorted(result.candidates, key=lambda c: (c.params, c.flops, -c.score))
-        ]
-    )
-    for size in ("params [M]", "FLOPs [M]"):
+    rows = [
+        {"score": c.score, **amounts_of(c), "architecture": c.arch}
+        for c in sorted(result.candidates, key=lambda c: (c.params, c.flops, -c.score))
+    ]
+    table = pd.DataFrame(rows)
+    for size in amounts_of(result.best):
         best_up_to = [table["score"][table[size] <= limit].max() for limit in table[size]]
-        table[f"best for its {size.split()[0]}"] = table["score"] >= best_up_to
+        table[f"best for its {size.split(' [')[0]}"] = table["score"] >= best_up_to
     return table[
         [*(column for column in table if column != "architecture"), "architecture"]
     ]  # it may be hundreds of letters long
+
+
+def amounts_of(candidate: ScoredCandidate) -> dict[str, float]:
+    """What a candidate takes up, by the column of a table: parameters, multiply-adds, and what the search limits."""
+    sizes = {"params_m": candidate.params / 1e6, "flops_m": candidate.flops / 1e6}
+    return {column_of(name): amount for name, amount in {**sizes, **candidate.resources}.items()}
 
 
 def benchmark_table(benchmark: BenchmarkRow) -> pd.DataFrame:

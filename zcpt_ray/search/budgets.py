@@ -1,51 +1,33 @@
-"""Budgets of a search: at most so many parameters or multiply-adds, kept while proposals are made."""
+"""Budgets of a search: at most so much of some resources, kept while proposals are made."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from zcpt_ray.arch import PartialArch
-from zcpt_ray.configs import SearchConfig
-from zcpt_ray.errors import UserError
-from zcpt_ray.spaces.costs import MILLION, Cost, Costs
+from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.spaces.costs import Usage
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many parameters and multiply-adds; None is no limit.
+    """At most so much of each resource, by its name in `RESOURCES`; `usages` say how much architectures take up."""
 
-    `costs` are those of the architectures of the space.
-    """
+    limits: Mapping[str, float] = field(default_factory=dict)
+    usages: Mapping[str, Usage] = field(default_factory=dict)
 
-    max_params: float | None = None
-    max_flops: float | None = None
-    costs: Costs | None = None
+    def amounts(self, arch: ArchSpec) -> dict[str, float]:
+        """How much a finished architecture takes up of what is limited."""
+        return {name: usage.of(arch) for name, usage in self.usages.items()}
 
-    @classmethod
-    def of(cls, config: SearchConfig, costs: Costs) -> "Budget":
-        """The limits that `config` gives in millions; without any, `UNLIMITED`.
-
-        Raises:
-            UserError: nothing in the space fits.
-        """
-        if config.max_params is None and config.max_flops is None:
-            return UNLIMITED
-        params, flops = (None if limit is None else limit * MILLION for limit in (config.max_params, config.max_flops))
-        budget, least = cls(params, flops, costs), costs.least(PartialArch.all_open(costs.space.edges))
-        if budget.used_by(least) > 1:
-            raise UserError(f"nothing in {config.space!r} fits the budget: the smallest network has {least}")
-        return budget
-
-    def used_by(self, cost: Cost) -> float:
-        """The part of the budget that `cost` uses up, by what is scarcer; more than 1 is too much. 0 without limits."""
-        limits = ((cost.params, self.max_params), (cost.flops, self.max_flops))
-        return max((used / limit for used, limit in limits if limit is not None), default=0.0)
+    def used_by(self, amounts: Mapping[str, float]) -> float:
+        """The part of the budget that is used up, by what is scarcest; more than 1 is too much. 0 without limits."""
+        return max((amounts[name] / limit for name, limit in self.limits.items()), default=0.0)
 
     def used(self, arch: PartialArch) -> float:
-        """The part that the cheapest way to finish `arch` uses up."""
-        return self.used_by(self.costs.least(arch)) if self.costs else 0.0
+        """The part that the cheapest way to finish `arch` uses up, were there one for all resources."""
+        return self.used_by({name: usage.least(arch) for name, usage in self.usages.items()})
 
 
 UNLIMITED = Budget()

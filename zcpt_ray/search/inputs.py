@@ -17,11 +17,11 @@ from zcpt_ray.devices import local_device
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resources import budget_on
 from zcpt_ray.search.run_files import DATA_FILE
 from zcpt_ray.search.score_tables import Spread, score_table, spread_locally
 from zcpt_ray.search.scoring import BenchmarkAccuracy, EveryScore, TrainedSupernet
 from zcpt_ray.spaces import SPACES, Space
-from zcpt_ray.spaces.costs import Costs
 from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.storage.run_directory import read_json, write_json
 from zcpt_ray.versions import versions
@@ -80,9 +80,7 @@ def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
             f"batch_size {config.batch_size} is more than the {len(images)} images that the search sees: half of the"
             f" {len(images) + len(held_out)} training images of {config.dataset}; use --batch-size {len(images)}"
         )
-    budget = UNLIMITED
-    if (config.max_params, config.max_flops) != (None, None):
-        budget = Budget.of(config, costs_on(search, images))
+    budget = budget_on(search, images)
     if values is None:
         values = network_values(search, images, spread)
     trains = isinstance(search.scoring.evidence, TrainedSupernet)
@@ -136,11 +134,6 @@ def slowness(space: Space, size: int) -> str:
         f" {(size / space.made_for) ** 2:.0f} times as long: --image-size {space.made_for} saves that"
         + (f", and --space {' or '.join(others)} serves such images" if others else "")
     )
-
-
-def costs_on(search: Search, images: ImageSet) -> Costs:
-    """What the architectures of the search's space cost on images of this size and so many classes."""
-    return Costs(search.space, images.num_classes, images.image_shape)
 
 
 def benchmark_values(search: Search) -> dict[str, float] | None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 import torch
 
 from zcpt_ray.devices import local_device
-from zcpt_ray.search.inputs import SearchData, costs_on, load_data, require_same_data
+from zcpt_ray.search.inputs import SearchData, load_data, require_same_data
 from zcpt_ray.search.proposal import propose
 from zcpt_ray.search.records import Progress, SearchResult
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resources import costs_on
 from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.search.validation import select, together, validate
 from zcpt_ray.storage.paths import AnyPath
@@ -48,4 +49,4 @@ def run_search_locally(
             tell = lambda scores: report(store.progress(validating=scores))  # noqa: E731
             store.add(validate(search, data.images, archs, minibatches, tell))
             report(store.progress())
-    return select(store, costs_on(search, data.images), time.perf_counter() - started, resources)
+    return select(store, costs_on(search, data.images), data.budget, time.perf_counter() - started, resources)

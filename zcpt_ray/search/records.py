@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,8 @@ class ScoredCandidate:
     """A distinct proposed architecture.
 
     `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0.
-    `params` and `flops` (multiply-adds on one image) are those of the network that one would train.
+    `params` and `flops` (multiply-adds on one image) are those of the network that one would train, `resources` what
+    that takes up of those that the search limits, by their names in `RESOURCES`.
     """
 
     arch: str
@@ -110,6 +111,13 @@ class ScoredCandidate:
     first_proposal: int
     params: int
     flops: int
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As a table has it: a column for each resource."""
+        plain = {name: value for name, value in vars(self).items() if name != "resources"}
+        return plain | dict(self.resources)
 
 
 @dataclass(frozen=True)
@@ -163,8 +171,8 @@ class SearchResult:
         return plain | {"benchmark": None if self.benchmark is None else self.benchmark.to_dict()}
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per candidate, best first: the fields of `ScoredCandidate`."""
-        return pd.DataFrame([dataclasses.asdict(candidate) for candidate in self.candidates])
+        """One row per candidate, best first: the fields of `ScoredCandidate`, and the resources that are limited."""
+        return pd.DataFrame([candidate.row for candidate in self.candidates])
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "SearchResult":

@@ -1,22 +1,24 @@
 """A search with its names looked up once: what is handed to functions, and to Ray tasks, from here on."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
-from zcpt_ray.devices import DEVICES
+from zcpt_ray.devices import DEVICES, TARGETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import identity, run_name
 from zcpt_ray.proxies import PROXIES, Proxy
 from zcpt_ray.registry import Named, located, lookup, own_content
+from zcpt_ray.resources import RESOURCES, Resource
 from zcpt_ray.search.methods import METHODS, Method
 from zcpt_ray.search.orders import ORDERS, Order
 from zcpt_ray.search.scoring import SCORINGS, Scoring
 from zcpt_ray.spaces import SPACES, Space, find_space
+from zcpt_ray.storage.paths import file_digest
 
 DISCRETIZE = "discretize"
 """The method that is not a baseline: Zero-Cost-PT and everything that only scores ops otherwise."""
@@ -52,8 +54,7 @@ class Search:
         )
         scoring = lookup(SCORINGS, config.scoring, "scoring")
         method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
-        if method and not method.budgeted and (config.max_params, config.max_flops) != (None, None):
-            raise UserError(f"method {method.name!r} keeps no budget: leave out --max-params and --max-flops")
+        _check_limits(config, method)
         space, proxy = find_space(config.space), lookup(PROXIES, scoring.proxy or config.proxy, "proxy")
         if proxy.thin and space.thin is None:
             raise UserError(
@@ -82,6 +83,8 @@ class Search:
         if self.method:
             parts["method"] = self.method
         contents = {f"{kind} {part.name}": own_content(part) for kind, part in parts.items()}
+        if self.config.device_table:
+            contents["device table"] = file_digest(self.config.device_table)
         return {name: content for name, content in contents.items() if content}
 
     def with_config(self, **changes: Any) -> "Search":
@@ -114,6 +117,30 @@ class Search:
     def run_id(self) -> str:
         """A short digest of the identity: the name of the run."""
         return run_name(self.config, self.own)
+
+
+def _check_limits(config: SearchConfig, method: Method | None) -> None:
+    """Raises:
+    UserError: a budget for a method that keeps none, or one of a device that is not named.
+    """
+    limited = [RESOURCES[name] for name in config.limits]
+    if method and not method.budgeted and limited:
+        raise UserError(f"method {method.name!r} keeps no budget: leave out {flags_of(limited)}")
+    of_device = [resource for resource in limited if resource.of_device]
+    if of_device and not config.target and not config.device_table:
+        raise UserError(
+            f"{flags_of(of_device)} needs a device: --device {'|'.join(TARGETS)}, or --device-table FILE, which zcpt"
+            " profile writes"
+        )
+    if config.device_table and config.max_energy_mj is not None:
+        raise UserError("--device-table has latencies, no energy: leave out --max-energy-mj")
+    if (config.target or config.device_table) and not of_device:
+        raise UserError("--device of a target and --device-table are for a limit: give --max-latency-ms")
+
+
+def flags_of(limited: Iterable[Resource]) -> str:
+    """The flags that limit these resources."""
+    return " and ".join("--" + resource.field.replace("_", "-") for resource in limited)
 
 
 def smoke(config: SearchConfig) -> SearchConfig:

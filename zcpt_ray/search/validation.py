@@ -125,7 +125,7 @@ def together(missing: Sequence[tuple[str, range]], workers: int = 1) -> list[Sli
     return slices
 
 
-def select(store: RunStore, costs: Costs, wall: float, resources: dict[str, float]) -> SearchResult:
+def select(store: RunStore, costs: Costs, budget: Budget, wall: float, resources: dict[str, float]) -> SearchResult:
     """The ranked candidates of a run that is complete; `wall` are the seconds of its last call, `resources` a task's.
 
     Raises:
@@ -141,13 +141,11 @@ def select(store: RunStore, costs: Costs, wall: float, resources: dict[str, floa
             raise UserError(f"{where}{error}") from error
 
     result = store.result(wall, cost_of)
-    if (search.config.max_params, search.config.max_flops) != (None, None):
-        budget = Budget.of(search.config, costs)
-        fitting = tuple(c for c in result.candidates if budget.used_by(Cost(c.params, c.flops)) <= 1)
+    if budget.limits:
+        known = [(candidate, budget.amounts(search.space.decode(candidate.arch))) for candidate in result.candidates]
+        fitting = tuple(replace(c, resources=amounts) for c, amounts in known if budget.used_by(amounts) <= 1)
         if not fitting:
-            raise UserError(
-                f"none of the {len(result.candidates)} candidates fits both budgets; more --num-proposals may find one"
-            )
+            raise UserError(f"none of the {len(known)} candidates fits all budgets; more --num-proposals may find one")
         result = replace(result, best=fitting[0], candidates=fitting)
     networks = costs.networks(search.space.decode(result.best.arch))
     return replace(result, costs={name: asdict(cost) for name, cost in networks.items()}, resources=resources)

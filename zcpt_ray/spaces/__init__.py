@@ -3,7 +3,8 @@
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.spaces.darts.space import DARTS_SPACES, SMALL_DARTS_SPACES
-from zcpt_ray.spaces.mobilenet import MobileNet
+from zcpt_ray.spaces.known_networks import KNOWN_NETWORKS
+from zcpt_ray.spaces.mobilenet import MobileNet, Photos, SmallPhotos
 from zcpt_ray.spaces.nasbench1shot1.space import NASBench1Shot1
 from zcpt_ray.spaces.nasbench201 import NASBench201
 from zcpt_ray.spaces.nasbench_macro import NASBenchMacro
@@ -18,6 +19,8 @@ SPACES: dict[str, Space] = {
         NASBench201(),
         NASBenchMacro(),
         MobileNet(),
+        Photos(),
+        SmallPhotos(),
         *DARTS_SPACES,
         *SMALL_DARTS_SPACES,
         *(NASBench1Shot1(number) for number in (1, 2, 3)),
@@ -27,13 +30,15 @@ SPACES: dict[str, Space] = {
 
 
 def find_space(name: str) -> Space:
-    """The space called `name`, or the one in a Python file of that name.
+    """The space called `name`, or the one in a Python file of that name; a known network is a space of one.
 
     Raises:
         UserError: no such space, or a file that does not hold one that keeps the contract.
     """
     if name not in SPACES and name.endswith(".py"):
         return load_space(name)
+    if name in KNOWN_NETWORKS:
+        return KNOWN_NETWORKS[name]
     if name not in SPACES:
         raise UserError(
             f"unknown space {name!r}; choose from {', '.join(SPACES)}, or give a Python file that holds one"

@@ -1,18 +1,24 @@
-"""What the architectures of a space cost: parameters and multiply-adds of the networks that one would train."""
+"""What the architectures of a space cost: parameters and multiply-adds of the networks that one would train, and what
+else adds up over their ops or can be seen of them without running them.
+"""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.engine.activations import activation_bytes
 from zcpt_ray.engine.inspection import module_costs
 from zcpt_ray.engine.layers import Layer
-from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.base import OpCosts, Space
 
 MILLION = 1e6
 IMAGENET_CLASSES = 1000
 IMAGENET_SHAPE = (3, 224, 224)
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,59 @@ class Cost:
 
     def __str__(self) -> str:
         return f"{self.params / MILLION:.3f} M parameters and {self.flops / MILLION:.1f} M multiply-adds"
+
+
+class Usage(Protocol):
+    """How much architectures of a space take up of something."""
+
+    def of(self, arch: ArchSpec) -> float:
+        """How much a finished one takes up; infinite where nobody knows."""
+
+    def least(self, arch: PartialArch) -> float:
+        """The least that `arch` can be finished with."""
+
+
+@dataclass(frozen=True)
+class AddedUp:
+    """A `Usage` that adds up: so much per op, [edges][candidates], beside a `fixed` part; in units of `unit`."""
+
+    space: Space
+    fixed: float
+    by_op: OpCosts
+    unit: float = 1.0
+
+    def of(self, arch: ArchSpec) -> float:
+        pairs = [(edge, self.space.edges[edge].candidates.index(op)) for edge, op in self.space.used(arch)]
+        return (self.fixed + sum(self.by_op[edge][op] for edge, op in pairs)) / self.unit
+
+    def least(self, arch: PartialArch) -> float:
+        return self.of(self.space.cheapest(arch, self.by_op))
+
+
+class PeakMemory:
+    """A `Usage`: MB of activations at a time, where the network runs one image in float32 as it is written.
+
+    The least is that of the ops which allocate least, edge by edge.
+    """
+
+    def __init__(self, space: Space, num_classes: int, image_shape: tuple[int, ...]) -> None:
+        self.space, self.num_classes, self.image_shape = space, num_classes, image_shape
+        self.known: dict[ArchSpec, float] = {}
+        with torch.device("meta"):
+            net = space.trained_form(space.edges, num_classes)
+            ops = candidate_ops(net)
+            _, allocated = activation_bytes(net, image_shape, ops)
+            self.by_op = op_totals(space, ops, allocated)
+
+    def of(self, arch: ArchSpec) -> float:
+        if arch not in self.known:
+            with torch.device("meta"):
+                net = self.space.trained_form(self.space.single_path(arch), self.num_classes)
+            self.known[arch] = activation_bytes(net, self.image_shape)[0] / MILLION
+        return self.known[arch]
+
+    def least(self, arch: PartialArch) -> float:
+        return self.of(self.space.cheapest(arch, self.by_op))
 
 
 class Costs:
@@ -41,15 +100,24 @@ class Costs:
             net = space.trained_form(space.edges, num_classes)
         params, flops = module_costs(net, image_shape)
         self.params, self.flops = (self._by_op(net, counts) for counts in (params, flops))
+        kept = {module: sum(t.numel() * t.element_size() for t in _own_tensors(module)) for module in net.modules()}
+        by_op = self._by_op(net, kept)
+        self.file_mb = AddedUp(space, sum(kept.values()) - _total(by_op), by_op, MILLION)
         self.fixed = Cost(sum(params.values()) - _total(self.params), sum(flops.values()) - _total(self.flops))
+
+    @property
+    def params_m(self) -> AddedUp:
+        """Millions of parameters."""
+        return AddedUp(self.space, self.fixed.params, self.params, MILLION)
+
+    @property
+    def flops_m(self) -> AddedUp:
+        """Millions of multiply-adds."""
+        return AddedUp(self.space, self.fixed.flops, self.flops, MILLION)
 
     def of(self, arch: ArchSpec) -> Cost:
         """What a finished architecture costs."""
-        pairs = [(edge, self.space.edges[edge].candidates.index(op)) for edge, op in self.space.used(arch)]
-        return Cost(
-            self.fixed.params + sum(self.params[edge][op] for edge, op in pairs),
-            self.fixed.flops + sum(self.flops[edge][op] for edge, op in pairs),
-        )
+        return Cost(*(round(MILLION * usage.of(arch)) for usage in (self.params_m, self.flops_m)))
 
     def networks(self, arch: ArchSpec) -> dict[str, Cost]:
         """The cost of every network that a finished architecture makes, by what the network is for.
@@ -81,13 +149,33 @@ class Costs:
         return Cost(by_params.params, by_flops.flops)
 
     def _by_op(self, net: nn.Module, counts: dict[nn.Module, int]) -> list[list[int]]:
-        found = [[0] * len(edge.candidates) for edge in self.space.edges]
-        for layer in net.modules():
-            if isinstance(layer, Layer):
-                for index, ops in layer.candidate_ops().items():
-                    for position, op in enumerate(ops):
-                        found[index][position] += sum(counts.get(module, 0) for module in op.modules())
-        return found
+        ops = candidate_ops(net)
+        whole = {op: sum(counts.get(module, 0) for module in op.modules()) for op in ops}
+        return op_totals(self.space, ops, whole)
+
+
+def candidate_ops(net: nn.Module) -> dict[nn.Module, tuple[int, int]]:
+    """The candidate ops of a network, each with its edge and its place among what the edge offers."""
+    return {
+        op: (edge, position)
+        for layer in net.modules()
+        if isinstance(layer, Layer)
+        for edge, ops in layer.candidate_ops().items()
+        for position, op in enumerate(ops)
+    }
+
+
+def op_totals(space: Space, ops: Mapping[nn.Module, tuple[int, int]], amounts: Mapping[nn.Module, T]) -> list[list[T]]:
+    """Per edge of `space`, per candidate, the amounts of its ops added up; cells repeat an edge."""
+    found: list[list[Any]] = [[0] * len(edge.candidates) for edge in space.edges]
+    for op, (edge, position) in ops.items():
+        found[edge][position] += amounts.get(op, 0)
+    return found
+
+
+def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters(recurse=False)
+    yield from module.buffers(recurse=False)
 
 
 def _total(costs: list[list[int]]) -> int:

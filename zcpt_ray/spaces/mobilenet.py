@@ -1,6 +1,8 @@
-"""The MobileNet-like space: the backbone of ProxylessNAS-GPU (Cai et al. 2019) with 21 choices of block.
+"""MobileNet-like spaces: layers of a fixed width, each with a choice of block.
 
-It is made for images of 224 pixels, but takes any size; it ends at 1/32 of their resolution.
+`mobilenet` is the backbone of ProxylessNAS-GPU (Cai et al. 2019) with 21 layers, for images of 224 pixels. `photos` and
+`photos-small` are this package's own, for a user's images and networks below 1 M parameters: where a layer is skipped
+the network is less deep, and the expansion of a block says how wide it is inside.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
 
 MOBILENET_OPS = ("skip", "MB3_K3", "MB3_K5", "MB3_K7", "MB6_K3", "MB6_K5", "MB6_K7")
+SMALL_OPS = ("skip", "MB3_K3", "MB3_K5", "MB6_K3", "MB6_K5")
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ PROXYLESS_GPU = (
 
 
 class MobileNet(Space):
-    """Stem, groups of layers with a choice of block each, 1x1 convolution to `head` channels.
+    """Stem, groups of layers with a choice among `ops` each, 1x1 convolution to `head` channels.
 
-    The stem is a convolution with stride 2 and a block of expansion 1, of `stem` channels.
+    The stem is a convolution with `stem_stride` and a block of expansion 1, of `stem` channels.
     """
 
     name = "mobilenet"
@@ -50,10 +53,14 @@ class MobileNet(Space):
         groups: tuple[BlockGroup, ...] = PROXYLESS_GPU,
         head: int = 1728,
         image_channels: int = 3,
+        ops: tuple[str, ...] = MOBILENET_OPS,
+        stem_stride: int = 2,
     ) -> None:
+        self.ops = ops
+        self.stem_stride = stem_stride
         self.stem = stem
         self.shapes = [
-            (group.width, 1 if position else group.stride, MOBILENET_OPS if position else MOBILENET_OPS[1:])
+            (group.width, 1 if position else group.stride, ops if position else ops[1:])
             for group in groups
             for position in range(group.layers)
         ]
@@ -66,7 +73,9 @@ class MobileNet(Space):
     def thin(self) -> Space:
         """Widths that still change from group to group."""
         groups = tuple(BlockGroup(index + 2, group.layers, group.stride) for index, group in enumerate(self.groups))
-        return MobileNet((1, 1), groups, head=4, image_channels=1)
+        thin = MobileNet((1, 1), groups, 4, 1, self.ops, self.stem_stride)
+        thin.name = self.name
+        return thin
 
     def encode(self, arch: ArchSpec) -> str:
         """`MB6_K7,skip,...`, input to output."""
@@ -77,7 +86,7 @@ class MobileNet(Space):
         if len(ops) != len(self.edges):
             raise UserError(
                 f"not a {self.name} architecture: {text!r}; expected {len(self.edges)} of"
-                f" {', '.join(MOBILENET_OPS)} joined by ','"
+                f" {', '.join(self.ops)} joined by ','"
             )
         for op, edge in zip(ops, self.edges, strict=True):
             if op not in edge.candidates:
@@ -90,7 +99,7 @@ class MobileNet(Space):
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         first, channels = self.stem
         layers: dict[str, Layer] = {
-            "stem": ConvStem(self.image_channels, first, stride=2),
+            "stem": ConvStem(self.image_channels, first, self.stem_stride),
             "block": FixedBlock(InvertedResidual(1, 3, first, channels, stride=1)),
         }
         for index, (width, stride, _) in enumerate(self.shapes):
@@ -98,3 +107,27 @@ class MobileNet(Space):
             channels = width
         layers["head"] = ConvHead(channels, self.head)
         return Supernet(edges, layers, self.head, num_classes)
+
+
+class Photos(MobileNet):
+    """13 layers for images of 64 to 224 pixels; ends at 1/32 of their resolution. 0.06 to 0.95 M parameters."""
+
+    name = "photos"
+    made_for = 128
+    recipe = "small-data"
+
+    def __init__(self) -> None:
+        groups = (BlockGroup(24, 3, 2), BlockGroup(40, 3, 2), BlockGroup(72, 4, 2), BlockGroup(120, 3, 2))
+        super().__init__((16, 12), groups, head=480, ops=SMALL_OPS)
+
+
+class SmallPhotos(MobileNet):
+    """10 layers for images of 24 to 96 pixels; ends at 1/8 of their resolution. 0.04 to 0.7 M parameters."""
+
+    name = "photos-small"
+    made_for = 48
+    recipe = "small-data"
+
+    def __init__(self) -> None:
+        groups = (BlockGroup(32, 3, 2), BlockGroup(64, 4, 2), BlockGroup(112, 3, 2))
+        super().__init__((16, 16), groups, head=400, ops=SMALL_OPS, stem_stride=1)

@@ -1,4 +1,4 @@
-"""Reading parquet files, of which a damaged one can fail in any way."""
+"""Reading tables, of which a damaged one can fail in any way."""
 
 import io
 from collections.abc import Iterator
@@ -39,3 +39,15 @@ def read_parquet(path: AnyPath, remedy: str = "") -> "pd.DataFrame":
 
     with reading(path, remedy):
         return pd.read_parquet(path if isinstance(path, Path) else io.BytesIO(path.read_bytes()))
+
+
+def read_csv(path: AnyPath) -> "pd.DataFrame":
+    """The table in a file of comma-separated values.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    import pandas as pd
+
+    with reading(path):
+        return pd.read_csv(io.BytesIO(path.read_bytes()))

@@ -3,6 +3,7 @@
 A file is there whole or not at all, whenever a process or a machine dies.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -190,6 +191,19 @@ def write_whole(path: AnyPath, content: str | bytes) -> None:
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def file_digest(place: str | Path) -> str:
+    """16 hexadecimal digits that stand for what a file holds.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = any_path(place)
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def data_directory() -> Path:

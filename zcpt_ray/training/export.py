@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,6 +109,34 @@ def export_int8(model: TrainedModel, folder: Path) -> list[Path]:
     log.info("int8: test error %.2f %%, in float32 %.2f %%", errors[1], errors[0])
     write_whole(path, written.SerializeToString())
     return [path]
+
+
+def onnx_pass(module: nn.Module, inputs: Sequence[Tensor], threads: int) -> Callable[[], object]:
+    """A pass of a module by onnxruntime, on so many CPU threads.
+
+    Raises:
+        UserError: missing packages, or a module that ONNX does not take.
+    """
+    _require("onnx", "onnxscript", "onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "module.onnx"
+        with _refused("ONNX"):
+            torch.onnx.export(
+                module.eval(),
+                tuple(inputs),
+                path,
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    feed = {given.name: tensor.numpy() for given, tensor in zip(session.get_inputs(), inputs, strict=True)}
+    return lambda: session.run(None, feed)
 
 
 class _Calibration:

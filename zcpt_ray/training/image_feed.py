@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from zcpt_ray.datasets.augmentation import Draws, crop_and_flip, cut_out, draw_epoch, jitter_colours, normalize
+from zcpt_ray.datasets.augmentation import (
+    Draws,
+    crop_and_flip,
+    cut_out,
+    draw_epoch,
+    jitter_colours,
+    normalize,
+    transform,
+)
 from zcpt_ray.datasets.minibatches import Batch, ImageSet
 from zcpt_ray.devices import DEVICES
 from zcpt_ray.errors import UserError
@@ -93,6 +101,8 @@ class Feed:
         recipe = self.recipe
         if self.pixels is not None:  # lazy images were cropped and mirrored when they were decoded
             pixels = crop_and_flip(pixels, drawn.shift, drawn.mirror, self.images.padding)
+        if recipe.affine:
+            pixels = transform(pixels, drawn.affine, recipe.affine)
         if recipe.jitter:
             pixels = jitter_colours(pixels, drawn.jitter, recipe.jitter)
         images = normalize(pixels, self.images.mean, self.images.std)

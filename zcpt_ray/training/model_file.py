@@ -7,12 +7,10 @@ import copy
 import dataclasses
 import io
 import json
-import statistics
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +22,7 @@ from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets.decoding import Decoder, EncodedImage, png_of
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.engine.memory import saved
+from zcpt_ray.engine.timing import Latency, cpu_threads, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.registry import own_content
 from zcpt_ray.spaces import find_space
@@ -36,14 +35,6 @@ FORMAT = 1
 PREDICTED_TOGETHER = 64
 Picture = str | Path | Image.Image | np.ndarray
 """A file, an image of PIL, or pixels uint8 [H, W, 3], [3, H, W] or [H, W]."""
-
-
-class Latency(NamedTuple):
-    """Milliseconds that a forward pass takes: the median, and the quartiles around it."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
 
 
 @dataclass(frozen=True)
@@ -131,21 +122,11 @@ class TrainedModel:
     def latency(self, batch_size: int = 1, threads: int = 0, repeats: int = 50) -> Latency:
         """How long the network takes on this machine's CPU, for so many images at once.
 
-        `threads` of torch's, 0 as many as it has now; the first tenth of so many passes warms up and is not counted.
+        `threads` of torch's, 0 as many as it has now; a few passes before warm up and are not counted.
         """
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads or before)
-        try:
-            images = torch.zeros(batch_size, len(self.info.mean), self.info.image_size, self.info.image_size)
-            taken = []
-            for _ in range(repeats + max(1, repeats // 10)):
-                started = time.perf_counter()
-                self.network(images)
-                taken.append(1000 * (time.perf_counter() - started))
-        finally:
-            torch.set_num_threads(before)
-        low, median, high = statistics.quantiles(taken[max(1, repeats // 10) :], n=4)
-        return Latency(median, low, high)
+        images = torch.zeros(batch_size, len(self.info.mean), self.info.image_size, self.info.image_size)
+        with cpu_threads(threads):
+            return Latency.of(time_in_turn([lambda: self.network(images)], max(2, repeats))[:, 0].tolist())
 
     def save(self, path: AnyPath) -> None:
         """Write a file that is there whole or not at all."""

@@ -124,6 +124,26 @@ def training_device(config: TrainConfig) -> tuple[str, torch.dtype]:
     return device, torch.bfloat16 if fast else torch.float32
 
 
+def require_shapes(plan: TrainPlan, num_classes: int, image_shape: tuple[int, ...]) -> None:
+    """Run the network without memory.
+
+    Raises:
+        UserError: it does not take images of this size, or cannot be trained in this precision on this device.
+    """
+    try:
+        with torch.device("meta"):
+            net = plan.build(num_classes)
+            net(torch.empty(2, *image_shape))
+    except (RuntimeError, ValueError) as error:
+        size, place = "x".join(map(str, image_shape)), f"space {plan.config.space!r} by recipe {plan.recipe.name!r}"
+        raise UserError(
+            f"the network of {place} does not take images of {size}: {str(error).splitlines()[0]}"
+        ) from error
+    dilated = any(isinstance(module, nn.Conv2d) and module.dilation != (1, 1) for module in net.modules())
+    if dilated and training_device(plan.config) == ("cpu", torch.bfloat16):  # torch 2.13 gives noise as their gradients
+        raise UserError("dilated convolutions have no bfloat16 gradients on a CPU; use --precision float32")
+
+
 def compile_options(device: str) -> dict[str, str | int | bool | Callable[..., Any]]:
     """What torch's compiler is told: random numbers are as without it, and, for a CPU, the width of its vectors.
 

@@ -1,6 +1,7 @@
 """Training recipes: how a found network is trained, as data. A new one is a row.
 
-All use SGD with momentum 0.9. Images are mirrored only where the data set says that this keeps the label.
+All use SGD with momentum 0.9, but where they say AdamW. Images are mirrored only where the data set says that this
+keeps the label.
 """
 
 import math
@@ -15,6 +16,12 @@ Schedule = Callable[[float, int], float]
 def cosine(done: float, epochs: int) -> float:
     """From 1 at the start to 0 at the end (Loshchilov and Hutter 2017)."""
     return (1 + math.cos(math.pi * done / epochs)) / 2
+
+
+def cosine_with_warmup(done: float, epochs: int) -> float:
+    """Linear over the first twentieth, three epochs at most, and `cosine` as well."""
+    few = min(3.0, epochs / 20)
+    return cosine(done, epochs) * min(1.0, (done + 0.01) / few)
 
 
 def by_three_percent(done: float, epochs: int) -> float:
@@ -64,6 +71,12 @@ class Recipe:
     """Of the network, where they are not those that the space usually has: some of `Space.trained_sizes`."""
     imagenet: bool = False
     """Networks are built for images of 224 pixels, where the space has such a form."""
+    adamw: bool = False
+    """Take the steps by AdamW (Loshchilov and Hutter 2019) instead of SGD."""
+    affine: float = 0.0
+    """Images are turned by up to 45 degrees times this, and scaled, moved and sheared by up to this share."""
+    balanced: bool = False
+    """Images of rare classes count more in the loss, so that every class counts the same."""
 
 
 # DARTS' evaluation on CIFAR-10 (Liu et al. 2019), which the literature on its space trains by.
@@ -81,6 +94,23 @@ IMAGENET_DARTS = Recipe(
     jitter=0.4,
     auxiliary=0.4,
     imagenet=True,
+)
+# This package's own, for a few hundred to some ten thousand images of a user's and networks of about 1 M parameters.
+SMALL_DATA = Recipe(
+    "small-data",
+    60,
+    64,
+    0.003,
+    cosine_with_warmup,
+    0.05,
+    per_step=True,
+    decay_all=False,
+    gradient_clip=5.0,
+    label_smoothing=0.1,
+    jitter=0.3,
+    affine=0.15,
+    adamw=True,
+    balanced=True,
 )
 RECIPES = {
     recipe.name: recipe
@@ -115,6 +145,16 @@ RECIPES = {
             label_smoothing=0.1,
             jitter=0.4,
             imagenet=True,
+        ),
+        SMALL_DATA,
+        # The same where there are steps enough for SGD, which then ends a little better.
+        replace(
+            SMALL_DATA,
+            name="small-data-sgd",
+            learning_rate=0.1,
+            weight_decay=5e-4,
+            adamw=False,
+            nesterov=True,
         ),
     )
 }

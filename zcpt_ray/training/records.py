@@ -1,6 +1,7 @@
 """What a training leaves behind: a row of metrics per epoch, the result, and the directory that holds them."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -19,6 +20,7 @@ class EpochMetrics:
     Those of the test are of the whole set, after the epoch; `train_error` is top-1 of the augmented images.
     `learning_rate` is that of the epoch's last step, losses are means over images, `images_per_second` is of the
     training steps, `seconds` of the whole epoch with its test. With five classes or fewer there is no `top5_error`.
+    `validation_error` is that of the training images that were held out, if any were.
     """
 
     epoch: int
@@ -30,6 +32,12 @@ class EpochMetrics:
     top5_error: float | None
     images_per_second: float
     seconds: float
+    validation_error: float | None = None
+
+
+def kept_epoch(history: Sequence[EpochMetrics]) -> EpochMetrics:
+    """The epoch whose network is kept: the last, or, with a validation split, the best on that, of equals the later."""
+    return min(reversed(history), key=lambda epoch: epoch.validation_error or 0.0)
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,8 @@ class TrainResult:
 
     @property
     def error(self) -> float:
-        """Test error [%] after the last epoch."""
-        return self.history[-1].top1_error
+        """Test error [%] of the network that was kept."""
+        return kept_epoch(self.history).top1_error
 
     @property
     def seconds(self) -> float:

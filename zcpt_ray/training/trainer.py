@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.datasets.minibatches import Batch, ImageSet
+from zcpt_ray.datasets.minibatches import Batch, ImageSet, held_out_places
 from zcpt_ray.devices import DEVICES, LOOK_STEPS, card_name
 from zcpt_ray.engine.depthwise import speed_up_depthwise
 from zcpt_ray.engine.initialization import initialize
@@ -26,17 +26,18 @@ from zcpt_ray.engine.inspection import module_costs
 from zcpt_ray.engine.memory import saved
 from zcpt_ray.engine.precision import fast_convolutions
 from zcpt_ray.errors import UserError
-from zcpt_ray.seeding import derive_seed
+from zcpt_ray.seeding import derive_seed, generator
 from zcpt_ray.storage.paths import AnyPath, write_whole
+from zcpt_ray.training.averaging import AveragedWeights
 from zcpt_ray.training.image_feed import Feed, WorkerPart
 from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, trained_model
+from zcpt_ray.training.objective import TOP, Objective, judged, no_totals, over_all_workers
 from zcpt_ray.training.optimizer import optimizer
-from zcpt_ray.training.plan import TrainPlan, claim, compile_options, training_device
-from zcpt_ray.training.records import EpochMetrics, TrainResult
+from zcpt_ray.training.plan import TrainPlan, claim, compile_options, require_shapes, training_device
+from zcpt_ray.training.records import EpochMetrics, TrainResult, kept_epoch
 from zcpt_ray.versions import versions
 
 log = logging.getLogger(__name__)
-TOP = 5
 ALONE = WorkerPart()
 
 
@@ -71,13 +72,11 @@ def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> It
     history = trainer.load(directory and directory / "checkpoint.pt")
     keeps = directory if worker.rank == 0 else None
     yield from history
-    for epoch in range(len(history), plan.recipe.epochs):
-        metrics = trainer.run_epoch(epoch)
+    while not _is_over(plan, history):
+        metrics = trainer.run_epoch(len(history))
         history.append(metrics)
-        message = "epoch %d of %d: loss %.3f, test error %.2f%%, %.0f images/s"
-        log.info(
-            message, epoch + 1, plan.recipe.epochs, metrics.train_loss, metrics.top1_error, metrics.images_per_second
-        )
+        trainer.note_best(history)
+        log.info(_line(metrics, plan.recipe.epochs))
         if keeps:
             trainer.save(keeps / "checkpoint.pt", history)
         yield metrics
@@ -86,21 +85,39 @@ def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> It
         trainer.result(history).save(keeps)
 
 
+def _is_over(plan: TrainPlan, history: list[EpochMetrics]) -> bool:
+    """Whether all epochs are done, or so many without a better one that it ends early."""
+    if len(history) == plan.recipe.epochs:
+        return True
+    patience = plan.config.patience
+    return bool(patience and history) and len(history) - 1 - kept_epoch(history).epoch >= patience
+
+
+def _line(metrics: EpochMetrics, epochs: int) -> str:
+    held_out = "" if metrics.validation_error is None else f" validation error {metrics.validation_error:.2f}%,"
+    return (
+        f"epoch {metrics.epoch + 1} of {epochs}: loss {metrics.train_loss:.3f},{held_out} test error"
+        f" {metrics.top1_error:.2f}%, {metrics.images_per_second:.0f} images/s"
+    )
+
+
 class Trainer:
     """A network in training, its optimizer, and its data."""
 
     def __init__(self, plan: TrainPlan, worker: WorkerPart) -> None:
         self.plan, self.recipe, self.worker = plan, plan.recipe, worker
         self.device, self.precision = training_device(plan.config)
-        self.images, test = (self._load(split) for split in ("train", "test"))
+        (self.images, validation), test = self._training_images(), self._load("test")
         self.seed = derive_seed(plan.config.seed, "training")
-        self._check_shapes()
+        require_shapes(plan, self.images.num_classes, self.images.image_shape)
         self.net: nn.Module = self.untrained().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if (self.device, self.precision) == ("cpu", torch.float32):
             speed_up_depthwise(self.net)
-        self.feed, self.tests = (
-            Feed(images, self.recipe, self.device, worker, plan.config.loader_workers) for images in (self.images, test)
-        )
+        self.feed, self.tests = self._feed(self.images), self._feed(test)
+        self.validation = self._feed(validation) if validation else None
+        self.objective = Objective.of(self.recipe, self.images, plan.config.mixup, self.device)
+        self.averaged = AveragedWeights(self.net, plan.config.ema) if plan.config.ema else None
+        self.best: dict[str, Tensor] = {}
         self.optimizer = optimizer(self.net, self.recipe)
         if plan.config.compile:
             self.net.compile(options=compile_options(self.device))
@@ -123,7 +140,9 @@ class Trainer:
             torch.manual_seed(derive_seed(self.seed, "epoch", epoch, "rank", self.worker.rank))
             train_loss, train_error = self._train_epoch(epoch)
             seconds = time.perf_counter() - started
-            test_loss, top1_error, top5_error = self._test()
+            with self.averaged.applied(self.net) if self.averaged else contextlib.nullcontext():
+                test_loss, top1_error, top5_error = self._test(self.tests)
+                validation_error = self._test(self.validation)[1] if self.validation else None
         self._check_finite(test_loss, epoch)
         return EpochMetrics(
             epoch=epoch,
@@ -135,7 +154,13 @@ class Trainer:
             top5_error=top5_error,
             images_per_second=len(self.images) / seconds,
             seconds=time.perf_counter() - started,
+            validation_error=validation_error,
         )
+
+    def note_best(self, history: list[EpochMetrics]) -> None:
+        """Keep the weights as they are, if the last epoch is the best on a validation split."""
+        if self.validation and kept_epoch(history) is history[-1]:
+            self.best = {name: value.detach().clone() for name, value in self._tested_weights().items()}
 
     def save(self, path: AnyPath, history: list[EpochMetrics]) -> None:
         """Write what `load` takes up."""
@@ -143,6 +168,8 @@ class Trainer:
             "history": [dataclasses.asdict(metrics) for metrics in history],
             "network": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "averaged": self.averaged.state() if self.averaged else {},
         }
         write_whole(path, saved(state))
 
@@ -162,6 +189,9 @@ class Trainer:
             history = [EpochMetrics(**metrics) for metrics in state["history"]]
             self.net.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.best = state.get("best", {})  # checkpoints of earlier versions have none
+            if self.averaged:
+                self.averaged.load(state["averaged"])
         except Exception as error:  # a damaged archive can fail in any way
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise UserError(f"{path} is damaged ({reason}); delete it to have the training start again") from error
@@ -179,11 +209,26 @@ class Trainer:
 
     def model_file(self, history: list[EpochMetrics]) -> TrainedModel:
         """The network as it is now, with all that its use needs."""
-        weights = {name: value.detach().cpu() for name, value in self.net.state_dict().items()}
-        found = self.result(history)
-        return trained_model(
-            self.plan, self.images, weights, dataclasses.asdict(history[-1]), (found.params, found.flops)
-        )
+        weights = {name: value.detach().cpu() for name, value in (self.best or self._tested_weights()).items()}
+        found, metrics = self.result(history), dataclasses.asdict(kept_epoch(history))
+        return trained_model(self.plan, self.images, weights, metrics, (found.params, found.flops))
+
+    def _feed(self, images: ImageSet) -> Feed:
+        return Feed(images, self.recipe, self.device, self.worker, self.plan.config.loader_workers)
+
+    def _tested_weights(self) -> dict[str, Tensor]:
+        return self.averaged.values if self.averaged else self.net.state_dict()
+
+    def _training_images(self) -> tuple[ImageSet, ImageSet | None]:
+        """Those to learn from and, of each class its share, those that are held out, if any are."""
+        images, share = self._load("train"), self.plan.config.validation_share
+        if not share:
+            return images, None
+        random = generator(self.plan.config.dataset, "validation split")
+        held_out = held_out_places(images.labels, share, random)
+        if not 0 < held_out.sum() <= len(images) - 2:
+            raise UserError(f"validation_share {share:g} of {len(images)} training images leaves nothing on one side")
+        return images.part(np.flatnonzero(~held_out)), images.part(np.flatnonzero(held_out))
 
     def _load(self, split: str) -> ImageSet:
         images = self.plan.dataset.load(split)
@@ -193,35 +238,12 @@ class Trainer:
             raise UserError(f"each worker needs at least 2 images of a minibatch, got {sizes}")
         return images
 
-    def _check_shapes(self) -> None:
-        """Run the network without memory.
-
-        Raises:
-            UserError: it does not take images of this size, or cannot be trained in this precision on this device.
-        """
-        shape = self.images.image_shape
-        try:
-            with torch.device("meta"):
-                net = self.plan.build(self.images.num_classes)
-                net(torch.empty(2, *shape))
-        except (RuntimeError, ValueError) as error:
-            size, place = "x".join(map(str, shape)), f"space {self.plan.config.space!r} by recipe {self.recipe.name!r}"
-            raise UserError(
-                f"the network of {place} does not take images of {size}: {str(error).splitlines()[0]}"
-            ) from error
-        dilated = any(isinstance(module, nn.Conv2d) and module.dilation != (1, 1) for module in net.modules())
-        if dilated and (self.device, self.precision) == (
-            "cpu",
-            torch.bfloat16,
-        ):  # torch 2.13 gives noise as their gradients
-            raise UserError("dilated convolutions have no bfloat16 gradients on a CPU; use --precision float32")
-
     def _train_epoch(self, epoch: int) -> tuple[float, float]:
         """Mean loss of the main head, and top-1 error [%]."""
         self.model.train()
         self.plan.space.set_drop_path(self.net, self.recipe.drop_path * epoch / self.recipe.epochs)
         steps = len(self.worker.training_parts(len(self.images), self.recipe.batch_size))
-        totals = self._totals(3)  # loss, right answers, images
+        totals = no_totals(3, self.device)  # loss, right answers, images
         for step, batch in enumerate(self.feed.training_epoch(derive_seed(self.seed, "epoch", epoch, "images"))):
             done = epoch + step / steps if self.recipe.per_step else epoch
             for group in self.optimizer.param_groups:
@@ -229,33 +251,26 @@ class Trainer:
             totals += self.step(batch)
             if step % LOOK_STEPS == 0:
                 self._check_finite(float(totals[0]), epoch)
-        loss, right, images = self._total(totals)
+        loss, right, images = over_all_workers(totals, self.worker.world_size)
         self._check_finite(loss, epoch)
         return loss / images, 100 * (1 - right / images)
 
     def step(self, batch: Batch) -> Tensor:
         """Learn from a minibatch: the sum of the losses of the main head, right answers, images."""
-        smoothing = self.recipe.label_smoothing
         with self._autocast():
-            outputs = self.model(batch.images)
-            logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
-            loss = whole = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
-            if auxiliary is not None:
-                whole = loss + self.recipe.auxiliary * F.cross_entropy(
-                    auxiliary, batch.labels, label_smoothing=smoothing
-                )
+            whole, loss, right = self.objective(self.model, batch)
         whole.backward()  # type: ignore[no-untyped-call]
         if self.recipe.gradient_clip < float("inf"):
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.averaged:
+            self.averaged.update(self.net)
         count = len(batch.labels)
-        return torch.stack(
-            [loss.detach().float() * count, (logits.argmax(1) == batch.labels).sum(), loss.new_tensor(count)]
-        )
+        return torch.stack([loss.detach().float() * count, right, loss.new_tensor(count)])
 
     @torch.no_grad()
-    def _test(self) -> tuple[float, float, float | None]:
+    def _test(self, feed: Feed) -> tuple[float, float, float | None]:
         """Mean loss, top-1 and top-5 error [%]; of five classes or fewer, any is among the first five.
 
         The network is left as it is, but for batch statistics, which workers average.
@@ -265,27 +280,15 @@ class Trainer:
             for buffer in self.net.buffers():
                 torch.distributed.all_reduce(buffer)
                 buffer.div_(self.worker.world_size, rounding_mode=None if buffer.is_floating_point() else "floor")
-        totals = self._totals(4)  # loss, right answers, right ones among five, images
-        for batch in self.tests.test_epoch():
+        totals = no_totals(4, self.device)
+        for batch in feed.test_epoch():
             with self._autocast():
                 outputs = self.net(batch.images)
             logits = (outputs[0] if isinstance(outputs, tuple) else outputs).float()
-            best = logits.topk(min(TOP, logits.shape[1])).indices == batch.labels[:, None]
-            loss = F.cross_entropy(logits, batch.labels, reduction="sum")
-            totals += torch.stack([loss, best[:, 0].sum(), best.sum(), loss.new_tensor(len(best))])
-        loss_sum, right, among_five, images = self._total(totals)
+            totals += judged(logits, batch.labels)
+        loss_sum, right, among_five, images = over_all_workers(totals, self.worker.world_size)
         top5_error = 100 * (1 - among_five / images) if logits.shape[1] > TOP else None
         return loss_sum / images, 100 * (1 - right / images), top5_error
-
-    def _totals(self, count: int) -> Tensor:
-        dtype = torch.float64 if DEVICES[self.device].has_float64 else torch.float32
-        return torch.zeros(count, dtype=dtype, device=self.device)
-
-    def _total(self, totals: Tensor) -> list[float]:
-        """Over all workers."""
-        if self.worker.world_size > 1:
-            torch.distributed.all_reduce(totals)
-        return [float(value) for value in totals.tolist()]
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         return (

@@ -1,10 +1,10 @@
 """The machine that things are timed on."""
 
 import os
-import platform
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from zcpt_ray.devices import cpu_name
 
 ISA_VARIABLES = {
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -26,11 +26,3 @@ def describe_cpu() -> str:
 
     threads, cores = torch.get_num_threads(), os.cpu_count()
     return f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}, {threads} threads on {cores} cores"
-
-
-def cpu_name() -> str:
-    """As its maker calls it, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

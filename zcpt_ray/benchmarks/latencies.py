@@ -1,0 +1,174 @@
+"""Tables of what networks take on a device: measured by `zcpt profile`, by others, or by the user."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.errors import UserError
+from zcpt_ray.resources import RESOURCES
+from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.costs import AddedUp, Usage
+from zcpt_ray.storage.parquet import read_csv, read_parquet, reading
+from zcpt_ray.storage.paths import AnyPath, any_path, data_directory, write_whole
+
+HW_NAS_BENCH = "tables/hw_nas_bench_nb201.parquet"
+REST = ""
+"""The edge of what runs whatever the architecture is, in a table of ops."""
+OP_COLUMNS = ("edge", "op", "latency_ms")
+ABOUT = b"zcpt_ray profile"
+
+
+class ByArch:
+    """A `Usage` that was measured network by network: `values` by encoded architecture; NaN is not measured."""
+
+    def __init__(self, space: Space, values: pd.Series) -> None:
+        known = values.dropna()
+        archs = [space.decode(str(text)) for text in known.index]
+        self.space = space
+        self.numbers: list[dict[tuple[str, ...], int]] = [{} for _ in space.edges]
+        rows = [
+            [numbers.setdefault(ops, len(numbers)) for numbers, ops in zip(self.numbers, arch.kept, strict=True)]
+            for arch in archs
+        ]
+        self.rows = np.array(rows, dtype=np.int32).reshape(len(archs), len(space.edges))
+        self.values = known.to_numpy(dtype=float)
+
+    def of(self, arch: ArchSpec) -> float:
+        return self._least(arch.kept)
+
+    def least(self, arch: PartialArch) -> float:
+        return self._least(arch.kept)
+
+    def _least(self, kept: tuple[tuple[str, ...] | None, ...]) -> float:
+        fits = np.ones(len(self.rows), dtype=bool)
+        for edge, ops in enumerate(kept):
+            if ops is not None:
+                fits &= self.rows[:, edge] == self.numbers[edge].get(ops, -1)
+        return float(self.values[fits].min()) if fits.any() else float("inf")
+
+
+@dataclass(frozen=True)
+class OpLatencies:
+    """What `zcpt profile` found: a row per candidate op of each edge, and one, without an edge, for all the rest.
+
+    - `table`: `edge`, `op`, `latency_ms` (median), `low_ms`, `high_ms` (quartiles); of an edge that several cells
+      share, the sum over them.
+    - `about`: where and how it was measured, and by how much predictions miss whole networks.
+    """
+
+    table: pd.DataFrame
+    about: dict[str, Any]
+
+    def usage(self, space: Space) -> AddedUp:
+        """How long networks of `space` take: the sum over their ops, and the rest.
+
+        Raises:
+            UserError: the table is of another space.
+        """
+        if missing := set(self.about.get("edges", ())) ^ {edge.name for edge in space.edges}:
+            raise UserError(
+                f"the table of latencies is of space {self.about.get('space')!r}, not {space.name!r}: edge"
+                f" {sorted(missing)[0]!r} is not in both"
+            )
+        columns = (self.table[name].tolist() for name in OP_COLUMNS)
+        times = {(edge, op): latency for edge, op, latency in zip(*columns, strict=True)}
+        try:
+            by_op = [[float(times[edge.name, op]) for op in edge.candidates] for edge in space.edges]
+        except KeyError as error:
+            raise UserError(f"the table of latencies has no {error.args[0]} of space {space.name!r}") from error
+        return AddedUp(space, float(times[REST, REST]), by_op)
+
+    def save(self, path: AnyPath) -> None:
+        """Write a parquet file that is there whole or not at all."""
+        table = pa.Table.from_pandas(self.table, preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), ABOUT: json.dumps(self.about)})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        write_whole(path, sink.getvalue().to_pybytes())
+
+
+def read_profile(path: AnyPath) -> OpLatencies:
+    """What `OpLatencies.save` wrote.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    with reading(path):
+        found = pq.read_table(pa.BufferReader(path.read_bytes()))
+        about = json.loads((found.schema.metadata or {}).get(ABOUT, b"null"))
+    if not isinstance(about, dict) or any(column not in found.column_names for column in OP_COLUMNS):
+        raise UserError(f"{path} was not written by zcpt profile")
+    return OpLatencies(_finite(found.to_pandas(), path, "latency_ms"), about)
+
+
+def device_table(path: str, space: Space) -> Usage:
+    """The latencies [ms] in a file: of ops, as `zcpt profile` writes it, or of whole networks, by `arch`.
+
+    Raises:
+        UserError: it cannot be read, is something else, or is of another space.
+    """
+    place = any_path(path)
+    table = read_csv(place) if path.endswith(".csv") else read_parquet(place)
+    if {"arch", "latency_ms"} <= set(table.columns):
+        known = _finite(table[["arch", "latency_ms"]].dropna(), place, "latency_ms")
+        return ByArch(space, known.set_index("arch")["latency_ms"])
+    if not set(OP_COLUMNS) <= set(table.columns):
+        raise UserError(
+            f"{place} is no table of latencies: it needs columns arch and latency_ms, or to be written by zcpt profile"
+        )
+    return read_profile(place).usage(space)
+
+
+def target_usage(resource: str, target: str, space: Space, dataset: str, image_size: int) -> ByArch:
+    """What HW-NAS-Bench (Li et al. 2021) measured on a target: `resource` is latency_ms or energy_mj.
+
+    It measured NAS-Bench-201 on images of 32 pixels (CIFAR) and 16 (ImageNet16-120); which others of a size are shown
+    is not to be seen. Networks in which no image reaches the classifier are left out: some devices ran nothing of them.
+
+    Raises:
+        UserError: another space, a missing table, another size, or not that resource of that device.
+    """
+    if space.name != "nasbench201":
+        raise UserError(f"{target} was measured on the space nasbench201 only, not {space.name!r}")
+    path = data_directory() / HW_NAS_BENCH
+    if not path.exists():
+        raise UserError(
+            f"--device {target} needs HW-NAS-Bench, and there is no {path}: its columns are arch and, for one,"
+            f" cifar10_{target}_latency_ms"
+        )
+    sizes = {32: "cifar100" if dataset == "cifar100" else "cifar10", 16: "imagenet16_120"}
+    if image_size not in sizes:
+        raise UserError(f"HW-NAS-Bench measured images of 32 and 16 pixels, not {image_size}: --image-size 32")
+    table, beginning = read_parquet(path), f"{sizes[image_size]}_{target}_"
+    column = beginning + resource
+    if column not in table:
+        has = ", ".join(str(c).removeprefix(beginning) for c in table if str(c).startswith(beginning)) or "nothing"
+        raise UserError(f"{path} has no {RESOURCES[resource].title} of {target}: it has {has}")
+    values = _finite(table[["arch", column]].dropna(), path, column).set_index("arch")[column]
+    return ByArch(space, values[[_reaches_output(space, str(arch)) for arch in values.index]])
+
+
+def _reaches_output(space: Space, arch: str) -> bool:
+    (links,) = space.graphs(space.decode(arch)).values()
+    reached = {links[0][0]}
+    for source, target, op in links:  # sorted by target
+        if source in reached and op != "none":
+            reached.add(target)
+    return links[-1][1] in reached
+
+
+def _finite(table: pd.DataFrame, path: AnyPath | Path, column: str) -> pd.DataFrame:
+    """Raises:
+    UserError: something else than numbers from 0 on.
+    """
+    values = pd.to_numeric(table[column], errors="coerce")
+    if not ((values >= 0) & np.isfinite(values)).all():
+        raise UserError(f"{path}: {column} must be numbers of milliseconds (or millijoule) from 0 on")
+    return table.assign(**{column: values})

@@ -1,0 +1,229 @@
+"""From data to a trained model: search, train, compare with other networks on the same data, export."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.datasets import find_dataset
+from zcpt_ray.datasets.minibatches import ImageSet
+from zcpt_ray.engine.timing import Latency, Pass, cpu_threads, time_in_turn
+from zcpt_ray.errors import UserError
+from zcpt_ray.experiments.fit_choices import (
+    SMALL_UP_TO,
+    TRAINING_SHARE,
+    FitChoices,
+    choose,
+    fitting_epochs,
+    limits_said,
+)
+from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
+from zcpt_ray.experiments.single_search import RunSearch, run_or_read
+from zcpt_ray.experiments.training_grid import Training, training_directory, write_grid
+from zcpt_ray.fit_config import FitConfig
+from zcpt_ray.resources import RESOURCES
+from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resources import USAGES
+from zcpt_ray.spaces.known_networks import KNOWN_NETWORKS, WHOLE
+from zcpt_ray.storage.paths import AnyPath, any_path
+from zcpt_ray.storage.run_directory import claim_directory, read_json, write_json
+from zcpt_ray.training.export import export_model
+from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, load_model
+from zcpt_ray.training.plan import TrainPlan
+from zcpt_ray.training.records import TrainResult
+from zcpt_ray.training.trainer import train
+
+log = logging.getLogger(__name__)
+FOUND, LARGEST, RANDOM = "found", "max-params", "random"
+LARGEST_OF, RANDOM_ONES = 20, 3
+"""How many draws the network with most parameters is taken from; how many random ones are trained."""
+PASSES = 40
+"""How often networks are timed in turn."""
+Say = Callable[[str], None]
+
+
+class Fitted(NamedTuple):
+    """The trained model, the table of what it is compared with, best said in `verdict`, and where all is."""
+
+    model: TrainedModel
+    comparison: pd.DataFrame
+    verdict: str
+    directory: AnyPath
+
+
+def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.info) -> Fitted:
+    """Search, train, compare and export; what `directory` has already is not done again.
+
+    `run` runs a search in its folder. `say` is told each choice.
+
+    Raises:
+        UserError: missing data, a budget that nothing fits, or a directory of something else.
+    """
+    started = time.monotonic()
+    claim_directory(directory, dataclasses.asdict(config), ("minutes",), lambda: not (directory / "search").exists())
+    networks = 1 if config.alone else 2 + RANDOM_ONES + len(KNOWN_NETWORKS) // 2
+    choices = _kept_choices(directory) or choose(config, networks)
+    for line in choices.said:
+        say(line)
+    search = measured_here(choices.search, say)
+    if limits := limits_said(search):
+        say(f"limits: {limits}")
+    _keep_choices(directory, choices := replace(choices, search=search))
+    result = run_or_read(Search.of(search), directory / "search", run).result
+    archs = {FOUND: result.best.arch} | ({} if config.alone else _rivals(search, directory, run))
+    plans = {name: TrainPlan.of(replace(choices.training, arch=arch)) for name, arch in archs.items()}
+    if not config.alone:
+        plans |= _known(choices.training)
+    training = choices.training
+    if training.epochs is None:
+        images = plans[FOUND].dataset.load("train")
+        left = max(60 * config.minutes - (time.monotonic() - started), 60 * config.minutes * (1 - TRAINING_SHARE))
+        training, said = fitting_epochs(config, list(plans.values()), images, left * 0.95)
+        for line in said:
+            say(line)
+        _keep_choices(directory, replace(choices, training=training))
+    grid = [
+        Training(name, TrainPlan.of(replace(training, arch=plan.config.arch, space=plan.config.space)))
+        for name, plan in plans.items()
+    ]
+    write_grid(grid, directory / "training")
+    for number, each in enumerate(grid, start=1):
+        say(f"train {each.arch_name} ({number} of {len(grid)})")
+        for _ in train(each.plan, training_directory(directory / "training", each.plan)):
+            pass
+    return _compared(search, grid, directory)
+
+
+def _keep_choices(directory: AnyPath, choices: FitChoices) -> None:
+    write_json(directory / "choices.json", dataclasses.asdict(choices))
+
+
+def _kept_choices(directory: AnyPath) -> FitChoices | None:
+    """Those of an earlier start: the time that is left says something else by now."""
+    if not (directory / "choices.json").exists():
+        return None
+    kept = read_json(directory / "choices.json")
+    search, training = SearchConfig.from_dict(kept["search"]), TrainConfig.from_dict(kept["training"])
+    return FitChoices(search, training, tuple(kept["said"]))
+
+
+def _rivals(search: SearchConfig, directory: AnyPath, run: RunSearch) -> dict[str, str]:
+    """Networks of the same space that keep the same limits, not searched for: of most parameters, and random ones."""
+    found = {}
+    for method, count in (("max-param", LARGEST_OF), ("random", RANDOM_ONES)):
+        config = replace(search, method=method, num_proposals=count, num_validations=0)
+        candidates = run_or_read(Search.of(config), directory / "others" / method, run).result.candidates
+        if method == "max-param":
+            found[LARGEST] = max(candidates, key=lambda candidate: candidate.params).arch
+        else:
+            found |= {f"{RANDOM} {index}": candidate.arch for index, candidate in enumerate(candidates)}
+    return found
+
+
+def _known(training: TrainConfig) -> dict[str, TrainPlan]:
+    """Well-known networks in the form for images of this size, whatever the limits."""
+    dataset = find_dataset(training.dataset, training.images)
+    small = dataset.load("train").image_shape[-1] <= SMALL_UP_TO
+    names = [name for name in KNOWN_NETWORKS if name.endswith("-cifar") == small]
+    return {name: TrainPlan.of(replace(training, space=name, arch=WHOLE)) for name in names}
+
+
+def _compared(search: SearchConfig, grid: list[Training], directory: AnyPath) -> Fitted:
+    """The table of all networks, and the model of the one that was found."""
+    folders = {each.arch_name: training_directory(directory / "training", each.plan) for each in grid}
+    models = {name: load_model(folder) for name, folder in folders.items()}
+    latencies = dict(zip(models, _latencies(list(models.values())), strict=True))
+    dataset, most = grid[0].plan.dataset, grid[0].config.max_images
+    images, tests = dataset.load("train"), len(dataset.load("test"))
+    rows = []
+    for each in grid:
+        result, latency = TrainResult.load(folders[each.arch_name]), latencies[each.arch_name]
+        wrong = result.error / 100
+        row: dict[str, object] = {
+            "network": each.arch_name,
+            "test error [%]": result.error,
+            "standard error": 100 * math.sqrt(wrong * (1 - wrong) / min(tests, most or tests)),
+            RESOURCES["params_m"].column: result.params / 1e6,
+            RESOURCES["flops_m"].column: result.flops / 1e6,
+            RESOURCES["latency_ms"].column: latency.median_ms,
+            "epochs": len(result.history),
+        }
+        if search.limits:
+            amounts = _amounts(search, each.plan, images, latency)
+            row["keeps the limits"] = _keeps(amounts, search.limits)
+            row |= {RESOURCES[name].column: amounts[name] for name in amounts if RESOURCES[name].column not in row}
+        rows.append(row)
+    table = pd.DataFrame(rows).sort_values("test error [%]", ignore_index=True)
+    found = models[FOUND]
+    metrics = {**found.info.metrics, "latency_ms": latencies[FOUND].median_ms}
+    model = TrainedModel(replace(found.info, metrics=metrics), found.network)
+    model.save(directory / MODEL_FILE)
+    return Fitted(model, table, verdict(table), directory)
+
+
+def _latencies(models: list[TrainedModel]) -> list[Latency]:
+    """Of one image on one thread of this machine's CPU, in turn."""
+
+    def one_pass(model: TrainedModel) -> Pass:
+        images = torch.zeros(1, len(model.info.mean), model.info.image_size, model.info.image_size)
+        return lambda: model.network(images)
+
+    with cpu_threads(1):
+        return [Latency.of(taken) for taken in time_in_turn([one_pass(model) for model in models], PASSES).T.tolist()]
+
+
+def _amounts(search: SearchConfig, plan: TrainPlan, images: ImageSet, latency: Latency) -> dict[str, float]:
+    """What a network takes up of what the search limits; NaN where that is a device's that did not measure it."""
+    there = Search.of(replace(search, space=plan.config.space, method="discretize", max=()))
+    here = search.device_table and conditions_of(any_path(search.device_table))
+    found = {}
+    for name in search.limits:
+        if name == "latency_ms" and here:
+            found[name] = latency.median_ms
+        elif RESOURCES[name].of_device and plan.config.space != search.space:
+            found[name] = math.nan
+        else:
+            found[name] = USAGES[name](there, images).of(there.space.decode(plan.config.arch))
+    return found
+
+
+def _keeps(amounts: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    if any(amounts[name] > limit for name, limit in limits.items()):
+        return "no"
+    return "not known" if any(math.isnan(amount) for amount in amounts.values()) else "yes"
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """Whether the search was worth it, from the table of a fit, in one line; nothing without others to compare with."""
+    by_name = table.set_index("network")
+    if len(by_name) == 1:
+        return ""
+    found, largest = (by_name.loc[name] for name in (FOUND, LARGEST))
+    drawn = by_name[[str(name).startswith(RANDOM) for name in by_name.index]]["test error [%]"]
+    gain, noise = largest["test error [%]"] - found["test error [%]"], largest["standard error"]
+    beside = f"found {found['test error [%]']:.2f} %, max-params {largest['test error [%]']:.2f} %"
+    beside += f", random {drawn.mean():.2f} % on average (standard error of one {noise:.2f})"
+    if gain < noise:
+        return f"parameters alone pick as well here: {beside}"
+    return f"the search found more than parameters alone: {beside}"
+
+
+def exported(fitted: Fitted) -> list[str]:
+    """Write the model as ONNX and as a plain PyTorch file; what was written, or why not, in lines."""
+    if not isinstance(fitted.directory, Path):
+        return [f"not exported, as {fitted.directory} is no local folder: zcpt export {fitted.directory} --out FOLDER"]
+    lines = []
+    for form in ("onnx", "py"):
+        try:
+            lines += [f"{form}: {path}" for path in export_model(fitted.model, form, fitted.directory)]
+        except UserError as error:
+            lines.append(f"{form}: not written: {error}")
+    return lines
