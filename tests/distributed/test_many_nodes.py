@@ -182,7 +182,8 @@ def test_four_nodes_give_the_result_of_one(nodes: Nodes, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("nodes", [2], indirect=True)
-@pytest.mark.parametrize("task", ["ray::_propose", pytest.param("ray::_validate", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["ray::_propose", "ray::_validate"])
 def test_a_node_that_dies_costs_time_only(task: str, nodes: Nodes, tmp_path: Path) -> None:
     (victim,) = nodes.added
     done: list[str] = []
@@ -233,6 +234,7 @@ def test_a_node_that_comes_is_used(nodes: Nodes, tmp_path: Path) -> None:
     assert_local(result, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1], indirect=True)
 def test_the_dashboard_is_told_of_proposals_and_scores(nodes: Nodes, tmp_path: Path) -> None:
     run_search(Search.of(CONFIG), tmp_path / "run")
@@ -309,6 +311,7 @@ def test_the_same_job_twice_at_once(nodes: Nodes, tmp_path: Path) -> None:
     assert not list(out.glob("**/*.tmp"))
 
 
+@pytest.mark.slow
 def test_images_that_the_object_store_cannot_hold_are_spilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = (
         np.random.default_rng(0).integers(0, 256, (30_000, 3, 64, 64)).astype(np.uint8)

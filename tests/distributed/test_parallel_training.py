@@ -113,7 +113,8 @@ def test_two_workers_train_as_one(tmp_path: Path) -> None:
     start()
 
 
-@pytest.mark.parametrize("by", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSTOP])
 def test_workers_agree_and_go_on_after_a_kill_and_a_stop(
     by: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

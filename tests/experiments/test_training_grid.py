@@ -160,6 +160,7 @@ def test_a_killed_worker_costs_the_epoch_it_was_in(cluster: int, tmp_path: Path)
     assert without_times(found.history) == without_times(tuple(train(TrainPlan.of(config))))
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 def test_a_killed_driver_goes_on_with_the_same_command(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from zcpt_ray.training.export import onnx_pass
 from zcpt_ray.versions import versions
 
 RUNTIMES = ("torch", "onnxruntime")
-ROUNDS = 15
+ROUNDS = 11
 """How often each network is timed."""
 NETWORKS, CHECKED, TOGETHER = 24, 50, 10
 """Networks that ops are timed in, at least; that predictions are checked on; that are timed in turn."""
@@ -67,38 +67,56 @@ class Conditions:
         return onnx_pass(network, given, self.threads) if self.runtime == "onnxruntime" else lambda: network(*given)
 
 
+class Stopwatch:
+    """Times networks beside one that always runs, and says what they would take on the machine as it mostly is."""
+
+    def __init__(self, conditions: Conditions, reference: nn.Module) -> None:
+        self.conditions = conditions
+        self.reference = conditions.run(reference)
+        self.usual = float(np.median(time_in_turn([self.reference], 2 * ROUNDS)))
+
+    def time(self, networks: Sequence[nn.Module]) -> list[float]:
+        """Milliseconds of each: medians over rounds."""
+        passes = [self.reference, *(self.conditions.run(network) for network in networks)]
+        reference, *medians = np.median(time_in_turn(passes, ROUNDS), axis=0).tolist()
+        return [self.usual * median / reference for median in medians]
+
+
 def profile_space(
     space: Space, conditions: Conditions, report: Callable[[str], None] = lambda _: None, seed: int = 0
 ) -> OpLatencies:
     """Time every candidate op of a space on this machine's CPU, and see how well that predicts whole networks.
 
     Random networks, which have each op several times, run in turn. By torch an op is timed where it is in them, and by
-    onnxruntime alone, as there its nodes are fused. What whole networks take is then fitted to the sums.
+    onnxruntime alone, as there its nodes are fused. What whole networks take is then fitted to the sums. One network
+    runs beside all others, all the time: by it, times are corrected for a machine that is slower at times.
 
     Raises:
         UserError: `onnxruntime` is not installed, or no network has some op.
     """
     started = time.perf_counter()
     random = generator(seed, "profile", space.name)
-    archs = _covering(space, random)
+    archs = _covering(space, conditions, random)
     with cpu_threads(conditions.threads):
-        by_op, sums, totals = _time_ops(space, conditions, archs, report)
+        stopwatch = Stopwatch(conditions, conditions.network(space, archs[0]))
+        by_op, sums, totals = _time_ops(space, stopwatch, archs, report)
         slope, rest = _fitted(sums, totals)
         rows: list[tuple[str, str, float, float, float]] = [(REST, REST, rest, rest, rest)]
-        for (edge, place), taken in sorted(by_op.items()):
-            latency = Latency.of([slope * value for value in taken])
-            rows.append((space.edges[edge].name, space.edges[edge].candidates[place], *latency))
+        for index, edge in enumerate(space.edges):
+            for place, op in enumerate(edge.candidates):
+                latency = Latency.of([slope * value for value in by_op.get((index, place), [0.0, 0.0])])
+                rows.append((edge.name, op, *latency))
         table = pd.DataFrame(rows, columns=["edge", "op", "latency_ms", "low_ms", "high_ms"])
         about = {"space": space.name, "edges": [edge.name for edge in space.edges], **vars(conditions)}
         found = OpLatencies(table, about | {"cpu": cpu_name(), "versions": versions()})
-        check = check_prediction(found, space, conditions, random, report)
+        check = check_prediction(found, space, stopwatch, random, report)
     return OpLatencies(table, found.about | {"check": check, "seconds": time.perf_counter() - started})
 
 
 def check_prediction(
     found: OpLatencies,
     space: Space,
-    conditions: Conditions,
+    stopwatch: "Stopwatch",
     random: np.random.Generator,
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, float]:
@@ -110,8 +128,7 @@ def check_prediction(
     usage, archs = found.usage(space), [random_arch(space, random) for _ in range(CHECKED)]
     measured: list[float] = []
     for some in _some(archs):
-        passes = [conditions.run(conditions.network(space, arch)) for arch in some]
-        measured += np.median(time_in_turn(passes, ROUNDS), axis=0).tolist()
+        measured += stopwatch.time([stopwatch.conditions.network(space, arch) for arch in some])
         report(f"predictions checked on {len(measured)} of {len(archs)} whole networks")
     predicted = np.array([usage.of(arch) for arch in archs])
     errors = 100 * np.abs(predicted / np.array(measured) - 1)
@@ -142,13 +159,15 @@ def said(found: OpLatencies) -> str:
     )
 
 
-def _covering(space: Space, random: np.random.Generator) -> list[ArchSpec]:
-    """Random architectures in which every op is used.
+def _covering(space: Space, conditions: Conditions, random: np.random.Generator) -> list[ArchSpec]:
+    """Random architectures in which every op is used; what only chooses an input is no op here.
 
     Raises:
         UserError: some op is in none.
     """
-    wanted = {(index, op) for index, edge in enumerate(space.edges) for op in edge.candidates}
+    with torch.device("meta"):
+        places = candidate_ops(space.trained_form(space.edges, conditions.num_classes)).values()
+    wanted = {(edge, space.edges[edge].candidates[place]) for edge, place in places}
     archs: list[ArchSpec] = []
     for _ in range(TRIES * NETWORKS):
         arch = random_arch(space, random)
@@ -163,9 +182,10 @@ def _covering(space: Space, random: np.random.Generator) -> list[ArchSpec]:
 
 
 def _time_ops(
-    space: Space, conditions: Conditions, archs: Sequence[ArchSpec], report: Callable[[str], None]
+    space: Space, stopwatch: Stopwatch, archs: Sequence[ArchSpec], report: Callable[[str], None]
 ) -> tuple[dict[Op, list[float]], list[float], list[float]]:
     """Milliseconds of each op, and, per network, the sum of the medians of its ops and what the whole of it takes."""
+    conditions = stopwatch.conditions
     by_op: dict[Op, list[float]] = {}
     totals: list[float] = []
     known: dict[str, np.ndarray] = {}
@@ -174,11 +194,10 @@ def _time_ops(
         for network, arch in zip(networks, some, strict=True):
             ops = _its_ops(space, network, arch)
             if conditions.runtime == "torch":
-                _time_in_place(network, conditions, ops, by_op)
+                _time_in_place(network, stopwatch, ops, by_op)
             else:
                 _time_alone(network, conditions, ops, by_op, known)
-        passes = [conditions.run(network) for network in networks]
-        totals += np.median(time_in_turn(passes, ROUNDS), axis=0).tolist()
+        totals += stopwatch.time(networks)
         report(f"ops timed in {len(totals)} of {len(archs)} networks")
     medians = {op: float(np.median(taken)) for op, taken in by_op.items()}
     sums = [sum(medians[op] for op in _used(space, arch)) for arch in archs]
@@ -200,9 +219,9 @@ def _its_ops(space: Space, network: nn.Module, arch: ArchSpec) -> dict[nn.Module
 
 
 def _time_in_place(
-    network: nn.Module, conditions: Conditions, ops: dict[nn.Module, Op], by_op: dict[Op, list[float]]
+    network: nn.Module, stopwatch: Stopwatch, ops: dict[nn.Module, Op], by_op: dict[Op, list[float]]
 ) -> None:
-    """Time ops where they are, in passes of the whole network."""
+    """Time ops where they are, in passes of the whole network, and of the reference in turn."""
     started: dict[nn.Module, float] = {}
     taken = dict.fromkeys(ops, 0.0)
 
@@ -212,15 +231,21 @@ def _time_in_place(
     def end(module: nn.Module, _: Any, __: Any) -> None:
         taken[module] = 1000 * (time.perf_counter() - started[module])
 
-    run = conditions.run(network)
+    run = stopwatch.conditions.run(network)
     time_in_turn([run], rounds=1)
+    passes: list[dict[nn.Module, float]] = []
+
+    def noted() -> None:
+        run()
+        passes.append(dict(taken))
+
     hooks = [hook for op in ops for hook in (op.register_forward_pre_hook(begin), op.register_forward_hook(end))]
-    with torch.no_grad():
-        for _ in range(ROUNDS):
-            run()
-            _add(by_op, ops, taken)
+    reference = time_in_turn([stopwatch.reference, noted], ROUNDS)[:, 0]
     for hook in hooks:
         hook.remove()
+    factor = stopwatch.usual / float(np.median(reference))
+    for times in passes[-2 * ROUNDS :][1::2]:
+        _add(by_op, ops, {op: factor * value for op, value in times.items()})
 
 
 def _time_alone(
