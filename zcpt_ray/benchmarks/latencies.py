@@ -46,12 +46,21 @@ class ByArch:
     def least(self, arch: PartialArch) -> float:
         return self._least(arch.kept)
 
+    def typical(self, arch: PartialArch) -> float:
+        found = self._fitting(arch.kept)
+        return float(found.mean()) if len(found) else float("inf")
+
     def _least(self, kept: tuple[tuple[str, ...] | None, ...]) -> float:
+        return float(self._fitting(kept).min(initial=np.inf))
+
+    def _fitting(self, kept: tuple[tuple[str, ...] | None, ...]) -> np.ndarray:
+        """The values of all that keep so."""
         fits = np.ones(len(self.rows), dtype=bool)
         for edge, ops in enumerate(kept):
             if ops is not None:
                 fits &= self.rows[:, edge] == self.numbers[edge].get(ops, -1)
-        return float(self.values[fits].min()) if fits.any() else float("inf")
+        found: np.ndarray = self.values[fits]
+        return found
 
 
 @dataclass(frozen=True)

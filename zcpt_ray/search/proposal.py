@@ -13,7 +13,7 @@ from zcpt_ray.devices import local_device
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import Proxy, measure_archs
-from zcpt_ray.search.budgets import UNLIMITED, Budget, first_within
+from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.inputs import SearchData
 from zcpt_ray.search.methods import MethodContext, Proposed
 from zcpt_ray.search.oracles import Oracle
@@ -238,14 +238,16 @@ class StepScores:
         """The ops that `edge` keeps: those with the best scores.
 
         Of equals it is the one with more parameters, then the later one.
-        With a budget, the best with which `arch`, what the supernet has become by now, can still be finished within it.
+        With a budget, the best with which `arch`, what the supernet has become by now, is on its way into it.
         """
         candidates, params = self.arch.edges[edge].candidates, self.op_params[edge]
         scores = self([edge])[edge]
         order = sorted(range(len(candidates)), key=lambda i: (scores[i], params[i], i), reverse=True)
         keep = self.arch.edges[edge].keep
         choices = [tuple(candidates[i] for i in sorted(kept)) for kept in itertools.combinations(order, keep)]
-        return first_within(choices, lambda kept: budget.used(arch.discretize(edge, kept)))
+        kept = budget.first_on_its_way([arch.discretize(edge, kept) for kept in choices]).kept[edge]
+        assert kept is not None
+        return kept
 
 
 def _next(visit: Visit, sent: EdgeScores | None, arch: PartialArch) -> int | tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from zcpt_ray.spaces.base import OpCosts, Space
 MILLION = 1e6
 IMAGENET_CLASSES = 1000
 IMAGENET_SHAPE = (3, 224, 224)
+FINISHED = 16
+"""Ways to finish an architecture that stand for all."""
 T = TypeVar("T", int, float)
 
 
@@ -41,6 +44,9 @@ class Usage(Protocol):
     def least(self, arch: PartialArch) -> float:
         """The least that `arch` can be finished with."""
 
+    def typical(self, arch: PartialArch) -> float:
+        """What the ways to finish `arch` take up on average, about."""
+
 
 @dataclass(frozen=True)
 class AddedUp:
@@ -57,6 +63,9 @@ class AddedUp:
 
     def least(self, arch: PartialArch) -> float:
         return self.of(self.space.cheapest(arch, self.by_op))
+
+    def typical(self, arch: PartialArch) -> float:
+        return sum(map(self.of, finished_at_random(self.space, arch))) / FINISHED
 
 
 class PeakMemory:
@@ -83,6 +92,10 @@ class PeakMemory:
 
     def least(self, arch: PartialArch) -> float:
         return self.of(self.space.cheapest(arch, self.by_op))
+
+    def typical(self, arch: PartialArch) -> float:
+        """The least: one large layer makes the peak, whatever the others are."""
+        return self.least(arch)
 
 
 class Costs:
@@ -152,6 +165,20 @@ class Costs:
         ops = candidate_ops(net)
         whole = {op: sum(counts.get(module, 0) for module in op.modules()) for op in ops}
         return op_totals(self.space, ops, whole)
+
+
+def finished_at_random(space: Space, arch: PartialArch) -> list[ArchSpec]:
+    """`arch` finished in `FINISHED` ways, which are the same whatever it keeps."""
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(FINISHED):
+        drawn = [random.permutation(len(edge.candidates))[: edge.keep] for edge in space.edges]
+        kept = [
+            ops or tuple(edge.candidates[i] for i in sorted(places))
+            for edge, ops, places in zip(space.edges, arch.kept, drawn, strict=True)
+        ]
+        found.append(ArchSpec(space.name, tuple(kept)))
+    return found
 
 
 def candidate_ops(net: nn.Module) -> dict[nn.Module, tuple[int, int]]:
