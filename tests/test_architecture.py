@@ -16,8 +16,8 @@ MOST_LINES = 300
 HEAVY = ("torch", "ray", "pandas", "matplotlib")
 
 VOCABULARY = (
-    *("arch", "configs", "devices", "errors", "fit_config", "identity", "plugins", "registry", "resources", "seeding"),
-    *("typed_fields", "versions"),
+    *("arch", "configs", "devices", "errors", "fit_config", "identity", "keywords", "plugins", "registry"),
+    *("resources", "seeding", "typed_fields", "versions"),
 )
 """Modules that everyone may import, and that import nothing but each other."""
 BEFORE_SEARCH = ("storage", "engine", "spaces", "datasets", "proxies", "benchmarks")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zcpt_ray.api import (
         ablation,
+        fit,
         load_result,
         rank,
         report,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from zcpt_ray.engine.ops import CandidateOp, LinearForm, LinearOp
     from zcpt_ray.engine.supernet import Supernet
     from zcpt_ray.errors import UserError
+    from zcpt_ray.fit_config import FitConfig
     from zcpt_ray.plugins import load_plugin
     from zcpt_ray.proxies import Proxy
     from zcpt_ray.registration import (
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES: dict[str, tuple[str, ...]] = {
     "api": (
         "ablation",
+        "fit",
         "load_result",
         "rank",
         "report",
@@ -70,6 +73,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "engine.ops": ("CandidateOp", "LinearForm", "LinearOp"),
     "engine.supernet": ("Supernet",),
     "errors": ("UserError",),
+    "fit_config": ("FitConfig",),
     "plugins": ("load_plugin",),
     "proxies": ("Proxy",),
     "registration": (

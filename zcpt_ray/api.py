@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,19 @@ from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.cli.console import open_console
 from zcpt_ray.cli.flags import Cluster
 from zcpt_ray.cli.grid_flags import GridFlags
-from zcpt_ray.cli.running import run_search_there, run_trials, spread
-from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, TrainConfig
+from zcpt_ray.cli.running import run_search_there, run_trials, search_runner, spread
+from zcpt_ray.configs import SearchConfig, TrainConfig
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import finished_cells, grid, search_and_report, shared_runs, trials
+from zcpt_ray.experiments.fitting import Fitted
+from zcpt_ray.experiments.fitting import fit as fit_network
 from zcpt_ray.experiments.latency_limits import measured_here
 from zcpt_ray.experiments.ranking import rank_archs
 from zcpt_ray.experiments.single_search import run_directory
 from zcpt_ray.experiments.training_grid import training_directory
+from zcpt_ray.fit_config import FitConfig
+from zcpt_ray.keywords import RankFields, SearchFields, TrainFields
 from zcpt_ray.proxies import PROXIES, Proxy
 from zcpt_ray.proxies.base import score_network
 from zcpt_ray.registry import lookup
@@ -43,73 +47,9 @@ from zcpt_ray.training.records import TrainResult
 from zcpt_ray.training.trainer import train as train_epochs
 
 log = logging.getLogger(__name__)
-C = TypeVar("C", SearchConfig, TrainConfig)
+C = TypeVar("C", SearchConfig, TrainConfig, FitConfig)
 Place = str | Path
 """A folder or file, `~` allowed; where runs lie also a URI such as s3://bucket/runs."""
-
-
-class SearchFields(TypedDict, total=False):
-    """The fields of `SearchConfig`, all optional."""
-
-    space: str | Path
-    dataset: str | Path
-    proxy: str
-    scoring: str
-    method: str
-    order: str
-    lanes: str
-    num_proposals: int
-    num_validations: int
-    batch_size: int
-    seed: int
-    evaluations: int
-    max_params: float | None
-    max_flops: float | None
-    max_memory_mb: float | None
-    max_file_mb: float | None
-    max_latency_ms: float | None
-    max_energy_mj: float | None
-    max: Sequence[str] | Mapping[str, float]
-    target: str
-    device_table: str | Path | None
-    device: str
-    training: SupernetTraining
-    images: ImageOptions
-
-
-class RankFields(TypedDict, total=False):
-    """The fields of `SearchConfig` that scores end to end depend on, all optional."""
-
-    space: str | Path
-    dataset: str | Path
-    num_validations: int
-    batch_size: int
-    seed: int
-    device: str
-    images: ImageOptions
-
-
-class TrainFields(TypedDict, total=False):
-    """The fields of `TrainConfig` but the architecture, all optional."""
-
-    space: str | Path
-    dataset: str | Path
-    recipe: str
-    seed: int
-    epochs: int | None
-    batch_size: int | None
-    channels: int | None
-    num_cells: int | None
-    max_images: int
-    precision: str
-    compile: bool
-    device: str
-    ema: float
-    mixup: float
-    validation_share: float
-    patience: int
-    loader_workers: int
-    images: ImageOptions
 
 
 def search(
@@ -227,6 +167,19 @@ def train(result: Result | str, *, out: Place = "runs/training", **config: Unpac
     for _ in train_epochs(plan, directory):
         pass
     return TrainResult.load(directory)
+
+
+def fit(data: Place = "digits", *, out: Place | None = None, **config: Any) -> Fitted:
+    """From images to a trained model; other arguments are the fields of `FitConfig`: `minutes`, `max_latency_ms`, ...
+
+    What `out` (by default runs/fit- and the name of the data) holds already is not done again.
+
+    Raises:
+        UserError: an unknown name, missing data, or a budget that nothing fits.
+    """
+    given = _configured(FitConfig, "fit", {"dataset": str(data), **config})
+    directory = any_path(out or f"runs/fit-{Path(given.dataset).name}")
+    return fit_network(given, directory, search_runner(Cluster(local=True), open_console(), quiet=True))
 
 
 def ablation(

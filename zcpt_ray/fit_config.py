@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from zcpt_ray.configs import AS_THEY_ARE, ImageOptions, SearchConfig, TrainConfig
 from zcpt_ray.errors import UserError
 
-AUTO = "auto"
+CHOSEN = "auto"
 """What is chosen from data and time."""
 
 
@@ -21,7 +21,7 @@ class FitConfig:
     """Data set, or a folder of images with a subfolder per class."""
     minutes: float = 30.0
     """How long all may take, about: searching, training and comparing."""
-    space: str = AUTO
+    space: str = CHOSEN
     """Search space; auto: photos-small for images of up to 64 pixels, photos for larger ones."""
     proxy: str = "nwot-released"
     """Zero-cost proxy of the search."""
@@ -29,7 +29,7 @@ class FitConfig:
     """N of the search."""
     num_validations: int = 20
     """V of the search."""
-    recipe: str = AUTO
+    recipe: str = CHOSEN
     """How networks are trained; auto: small-data (AdamW), or small-data-sgd where there are many steps."""
     epochs: int | None = None
     """Passes over the training images; by default what the time allows, up to 100."""

@@ -39,6 +39,7 @@ class ByArch:
         ]
         self.rows = np.array(rows, dtype=np.int32).reshape(len(archs), len(space.edges))
         self.values = known.to_numpy(dtype=float)
+        self.latencies = known
 
     def of(self, arch: ArchSpec) -> float:
         return self._least(arch.kept)

@@ -10,6 +10,7 @@ COMMANDS = {
     "rank": ("rank", "Score given architectures end to end"),
     "baselines": ("baselines", "Compare the paper's searches, by name"),
     "ablation": ("ablation", "Search over a grid of proxies, orders, N, V, ..."),
+    "budgets": ("budgets", "Compare limits of milliseconds and of FLOPs on measured devices"),
     "study": ("study", "See which operation scoring functions track the truth"),
     "train": ("train", "Train found architectures, with several seeds"),
     "predict": ("predict", "Name the classes of images by a trained model"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from zcpt_ray.configs import SearchConfig, TrainConfig
 from zcpt_ray.datasets import find_dataset
 from zcpt_ray.datasets.minibatches import ImageSet
-from zcpt_ray.fit_config import AUTO, FitConfig
+from zcpt_ray.fit_config import CHOSEN, FitConfig
 from zcpt_ray.resources import RESOURCES
 from zcpt_ray.search.methods import random_arch
 from zcpt_ray.seeding import generator
@@ -49,7 +49,7 @@ def choose(config: FitConfig, networks: int) -> FitChoices:
     if not config.batch_size:
         said.append(f"batch size {batch_size}: --batch-size gives another")
     space = config.space
-    if space == AUTO:
+    if space == CHOSEN:
         space = "photos-small" if (config.images.image_size or natural) <= SMALL_UP_TO else "photos"
         said.append(f"space {space}, which is for images of this size: --space gives another")
     share = config.validation_share if len(images) * config.validation_share >= images.num_classes else 0.0
@@ -59,7 +59,7 @@ def choose(config: FitConfig, networks: int) -> FitChoices:
         "",
         space,
         config.dataset,
-        "small-data" if config.recipe == AUTO else config.recipe,
+        "small-data" if config.recipe == CHOSEN else config.recipe,
         config.seed,
         batch_size=batch_size,
         max_images=config.max_images,
@@ -111,7 +111,7 @@ def fitting_epochs(
             said.append(f"{training.max_images} of {len(images)} images, as there is no time for all: --minutes")
         epochs = max(FEWEST_EPOCHS if not config.max_images else 1, min(epochs, MOST_EPOCHS))
         said.append(f"{epochs} epochs, which fit the time: --epochs gives another number")
-    if config.recipe == AUTO:
+    if config.recipe == CHOSEN:
         steps = epochs * count / plans[0].recipe.batch_size
         training = replace(training, recipe="small-data-sgd" if steps > MANY_STEPS else "small-data")
         said.append(f"recipe {training.recipe}: --recipe gives another")

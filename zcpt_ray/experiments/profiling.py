@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.optimize import nnls
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -24,8 +25,8 @@ from zcpt_ray.training.export import onnx_pass
 from zcpt_ray.versions import versions
 
 RUNTIMES = ("torch", "onnxruntime")
-ROUNDS = 11
-"""How often each network is timed."""
+FEWEST_ROUNDS, MOST_ROUNDS, TIMED_MS = 11, 80, 150.0
+"""How often each network is timed: so often that it runs for so many milliseconds, within these bounds."""
 NETWORKS, CHECKED, TOGETHER = 24, 50, 10
 """Networks that ops are timed in, at least; that predictions are checked on; that are timed in turn."""
 TRIES = 20
@@ -67,18 +68,25 @@ class Conditions:
         return onnx_pass(network, given, self.threads) if self.runtime == "onnxruntime" else lambda: network(*given)
 
 
+def rounds_for(milliseconds: float) -> int:
+    """How often a network that takes so long is timed."""
+    return min(max(int(TIMED_MS / milliseconds), FEWEST_ROUNDS), MOST_ROUNDS)
+
+
 class Stopwatch:
     """Times networks beside one that always runs, and says what they would take on the machine as it mostly is."""
 
     def __init__(self, conditions: Conditions, reference: nn.Module) -> None:
         self.conditions = conditions
         self.reference = conditions.run(reference)
-        self.usual = float(np.median(time_in_turn([self.reference], 2 * ROUNDS)))
+        self.usual = float(np.median(time_in_turn([self.reference], FEWEST_ROUNDS)))
+        self.rounds = rounds_for(self.usual)
+        self.usual = float(np.median(time_in_turn([self.reference], 2 * self.rounds)))
 
     def time(self, networks: Sequence[nn.Module]) -> list[float]:
         """Milliseconds of each: medians over rounds."""
         passes = [self.reference, *(self.conditions.run(network) for network in networks)]
-        reference, *medians = np.median(time_in_turn(passes, ROUNDS), axis=0).tolist()
+        reference, *medians = np.median(time_in_turn(passes, self.rounds), axis=0).tolist()
         return [self.usual * median / reference for median in medians]
 
 
@@ -146,7 +154,8 @@ def measure_networks(space: Space, archs: Sequence[ArchSpec], conditions: Condit
     with cpu_threads(conditions.threads):
         for some in _some(archs):
             passes = [conditions.run(conditions.network(space, arch)) for arch in some]
-            found += [Latency.of(taken) for taken in time_in_turn(passes, 2 * ROUNDS).T.tolist()]
+            rounds = rounds_for(float(np.median(time_in_turn(passes, 1))))
+            found += [Latency.of(taken) for taken in time_in_turn(passes, 2 * rounds).T.tolist()]
     return found
 
 
@@ -240,11 +249,11 @@ def _time_in_place(
         passes.append(dict(taken))
 
     hooks = [hook for op in ops for hook in (op.register_forward_pre_hook(begin), op.register_forward_hook(end))]
-    reference = time_in_turn([stopwatch.reference, noted], ROUNDS)[:, 0]
+    reference = time_in_turn([stopwatch.reference, noted], stopwatch.rounds)[:, 0]
     for hook in hooks:
         hook.remove()
     factor = stopwatch.usual / float(np.median(reference))
-    for times in passes[-2 * ROUNDS :][1::2]:
+    for times in passes[-2 * stopwatch.rounds :][1::2]:
         _add(by_op, ops, {op: factor * value for op, value in times.items()})
 
 
@@ -264,9 +273,9 @@ def _time_alone(
         hook.remove()
     keys = {op: f"{op} {[tuple(given.shape) for given in read[op]]}" for op in read}
     new = {key: op for op, key in keys.items() if key not in known}
-    taken = time_in_turn([conditions.run(op, *read[op]) for op in new.values()], ROUNDS)
+    taken = time_in_turn([conditions.run(op, *read[op]) for op in new.values()], FEWEST_ROUNDS)
     known |= dict(zip(new, taken.T, strict=True))
-    for row in range(ROUNDS):
+    for row in range(FEWEST_ROUNDS):
         _add(by_op, ops, {op: float(known[key][row]) for op, key in keys.items()})
 
 
@@ -280,16 +289,10 @@ def _add(by_op: dict[Op, list[float]], ops: dict[nn.Module, Op], taken: dict[nn.
 
 
 def _fitted(sums: Sequence[float], totals: Sequence[float]) -> tuple[float, float]:
-    """Slope and intercept of what whole networks take over the sums of their ops; by their share, so that all count."""
-    weights = 1 / np.array(totals)
-    columns = np.stack([np.array(sums), np.ones(len(sums))], axis=1) * weights[:, None]
-    slope, rest = np.linalg.lstsq(columns, np.ones(len(sums)))[0]
-    return (float(slope), float(rest)) if slope > 0 and rest >= 0 else _through_origin(sums, totals)
-
-
-def _through_origin(sums: Sequence[float], totals: Sequence[float]) -> tuple[float, float]:
-    ratios = np.array(sums) / np.array(totals)
-    return float(ratios.sum() / (ratios**2).sum()), 0.0
+    """Slope and intercept, from 0 on, of what networks take over the sums of their ops; by share, so that all count."""
+    columns = np.stack([np.array(sums), np.ones(len(sums))], axis=1) / np.array(totals)[:, None]
+    slope, rest = nnls(columns, np.ones(len(sums)))[0]
+    return float(slope), float(rest)
 
 
 def _some(archs: Sequence[ArchSpec]) -> Iterator[Sequence[ArchSpec]]:

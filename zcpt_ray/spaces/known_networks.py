@@ -53,10 +53,12 @@ class KnownNetwork(Space):
 class ThinResNet18(KnownNetwork):
     """ResNet-18 (He et al. 2016) with a quarter of its widths: 16 to 128 channels, 0.7 M parameters."""
 
+    widths = (16, 32, 64, 128)
+
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
-        layers: dict[str, Layer] = {"stem": ResNetStem(16, self.small_images)}
-        before = 16
-        for stage, width in enumerate((16, 32, 64, 128)):
+        before = self.widths[0]
+        layers: dict[str, Layer] = {"stem": ResNetStem(before, self.small_images)}
+        for stage, width in enumerate(self.widths):
             for block in range(2):
                 stride = 2 if stage and not block else 1
                 layers[f"stage{stage}_block{block}"] = BasicBlock(before, width, stride)
@@ -75,11 +77,17 @@ class HalfMobileNetV2(KnownNetwork):
         for group, (expansion, width, repeats, stride) in enumerate(MOBILENETV2_BLOCKS):
             for position in range(repeats):
                 step = 1 if position or (self.small_images and group == 1) else stride
-                block = InvertedResidual(expansion, 3, before, width // 2, step)
+                block = InvertedResidual(expansion, 3, before, _half(width), step)
                 layers[f"group{group}_block{position}"] = FixedBlock(block)
-                before = width // 2
+                before = _half(width)
         layers["head"] = ConvHead(before, 1280)
         return Supernet(edges, layers, 1280, num_classes)
+
+
+def _half(width: int) -> int:
+    """Half of it to a multiple of 8, but not much less, as the paper's code has it."""
+    rounded = max(8, (width // 2 + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * width / 2 else rounded
 
 
 class ResNetStem(Layer):

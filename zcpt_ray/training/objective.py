@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,8 +41,9 @@ class Objective:
         counts = np.bincount(images.labels, minlength=images.num_classes)
         present = counts[counts > 0]
         if present.max() > UNEVEN * present.min():
-            message = "classes have %d to %d training images: those of rare ones count more in the loss"
-            log.info(message, present.min(), present.max())
+            _say_once(
+                f"classes have {present.min()} to {present.max()} training images: rare ones count more in the loss"
+            )
         weights = np.clip(len(images.labels) / len(present) / np.maximum(counts, 1), *WEIGHTS)
         return cls(recipe, torch.tensor(weights, dtype=torch.float32, device=device), mixup)
 
@@ -66,6 +68,11 @@ class Objective:
     def _entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.recipe.label_smoothing
         return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
+
+
+@cache
+def _say_once(line: str) -> None:
+    log.info(line)
 
 
 def judged(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""Timing the ops of a space: what is timed, and that it adds up. Not how long it takes."""
+
+import dataclasses
+import itertools
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.engine import timing
+from zcpt_ray.engine.timing import Latency, time_in_turn
+from zcpt_ray.errors import UserError
+from zcpt_ray.experiments import profiling
+from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
+from zcpt_ray.experiments.profiling import Conditions, profile_space, said
+from zcpt_ray.spaces import SPACES
+from zcpt_ray.spaces.toy_chain import ToyChain
+
+CONDITIONS = Conditions((3, 8, 8), 10)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "FEWEST_ROUNDS", 3)
+    monkeypatch.setattr(profiling, "MOST_ROUNDS", 5)
+    monkeypatch.setattr(profiling, "CHECKED", 12)
+
+
+def test_each_runs_twice_in_turn_and_the_second_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    clock = itertools.count()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
+    taken = time_in_turn([lambda: calls.append("a"), lambda: calls.append("b")], rounds=2)
+    assert calls == ["a", "a", "b", "b"] * 4  # two rounds warm up
+    assert taken.tolist() == [[1000.0, 1000.0]] * 2
+    assert Latency.of([1.0, 2.0, 3.0]) == Latency(2.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("name", ["toy-chain-2", "darts-small", "nasbench1shot1-1"])
+def test_a_profile_has_every_op(name: str, quick: None) -> None:
+    space, lines = SPACES[name], list[str]()
+    state = torch.random.get_rng_state()
+    found = profile_space(space, dataclasses.replace(CONDITIONS, image_shape=(3, 16, 16)), lines.append)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    rest, *ops = zip(found.table["edge"], found.table["op"], strict=True)
+    assert rest == ("", "")
+    assert ops == [(edge.name, op) for edge in space.edges for op in edge.candidates]
+    assert (found.table["low_ms"] <= found.table["high_ms"]).all()
+    usage = found.usage(space)
+    arch = space.arch(0) if name == "toy-chain-2" else None
+    if arch:
+        times = found.table.set_index(["edge", "op"])["latency_ms"]
+        total = times["", ""] + sum(times[e.name, ops[0]] for e, ops in zip(space.edges, arch.kept, strict=True))
+        assert usage.of(arch) == pytest.approx(total)
+    check = found.about["check"]
+    assert check["networks"] == 12
+    assert 0 <= check["median_error"] <= check["p90_error"]
+    assert re_said(found) in said(found)
+    assert lines[-1] == "predictions checked on 12 of 12 whole networks"
+
+
+def re_said(found: profiling.OpLatencies) -> str:
+    return f"predictions of 12 other networks miss by {found.about['check']['median_error']:.1f} % (median)"
+
+
+def test_an_op_that_takes_longer_is_seen(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One op sleeps for 5 ms, which is far more than all others take."""
+    import time
+
+    from zcpt_ray.engine.ops import ReLUConvBN
+
+    def slow(conv: torch.nn.Conv2d, inputs: object) -> None:
+        if conv.kernel_size == (3, 3):
+            time.sleep(0.005)
+
+    space = ToyChain(2)
+    build = space.trained_form
+
+    def with_hooks(*arguments: object, **options: object) -> torch.nn.Module:
+        net = build(*arguments, **options)
+        for module in net.modules():
+            if isinstance(module, ReLUConvBN):
+                module.conv.register_forward_pre_hook(slow)
+        return net
+
+    monkeypatch.setattr(space, "trained_form", with_hooks)
+    table = profile_space(space, CONDITIONS).table.set_index(["edge", "op"])["latency_ms"]
+    for edge in space.edges:
+        assert 4 < table[edge.name, "nor_conv_3x3"] < 12
+        assert table[edge.name, "nor_conv_1x1"] < 2.5
+
+
+def test_the_profile_of_this_machine_is_made_once(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("ZCPT_CACHE", str(tmp_path))
+    config = SearchConfig(space="toy-chain-2", dataset="digits", max_latency_ms=50)
+    one, again = measured_here(config), measured_here(config)
+    assert one == again
+    assert one.device_table
+    assert caplog.text.count("time the ops of toy-chain-2 on this machine, once") == 1
+    assert conditions_of(Path(one.device_table)) == Conditions((3, 32, 32), 10)
+    assert measured_here(SearchConfig()).device_table is None
+    monkeypatch.setattr("zcpt_ray.experiments.latency_limits.cpu_name", lambda: "another")
+    assert conditions_of(Path(one.device_table)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"threads": 0}, "threads must be at least 1, got 0"), ({"runtime": "tvm"}, "unknown runtime 'tvm'; choose")],
+)
+def test_conditions_that_cannot_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(CONDITIONS, **changes)
+
+
+@pytest.mark.slow
+def test_ops_by_onnxruntime(quick: None) -> None:
+    pytest.importorskip("onnxruntime")
+    space = ToyChain(2)
+    found = profile_space(space, dataclasses.replace(CONDITIONS, image_shape=(3, 32, 32), runtime="onnxruntime"))
+    times = found.table.set_index(["edge", "op"])["latency_ms"]
+    for edge in space.edges:
+        assert times[edge.name, "nor_conv_3x3"] > times[edge.name, "skip_connect"]

@@ -1,0 +1,71 @@
+"""The keyword arguments of the Python API, with their types: the fields of configurations."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from zcpt_ray.configs import ImageOptions, SupernetTraining
+
+
+class SearchFields(TypedDict, total=False):
+    """The fields of `SearchConfig`, all optional."""
+
+    space: str | Path
+    dataset: str | Path
+    proxy: str
+    scoring: str
+    method: str
+    order: str
+    lanes: str
+    num_proposals: int
+    num_validations: int
+    batch_size: int
+    seed: int
+    evaluations: int
+    max_params: float | None
+    max_flops: float | None
+    max_memory_mb: float | None
+    max_file_mb: float | None
+    max_latency_ms: float | None
+    max_energy_mj: float | None
+    max: Sequence[str] | Mapping[str, float]
+    target: str
+    device_table: str | Path | None
+    device: str
+    training: SupernetTraining
+    images: ImageOptions
+
+
+class RankFields(TypedDict, total=False):
+    """The fields of `SearchConfig` that scores end to end depend on, all optional."""
+
+    space: str | Path
+    dataset: str | Path
+    num_validations: int
+    batch_size: int
+    seed: int
+    device: str
+    images: ImageOptions
+
+
+class TrainFields(TypedDict, total=False):
+    """The fields of `TrainConfig` but the architecture, all optional."""
+
+    space: str | Path
+    dataset: str | Path
+    recipe: str
+    seed: int
+    epochs: int | None
+    batch_size: int | None
+    channels: int | None
+    num_cells: int | None
+    max_images: int
+    precision: str
+    compile: bool
+    device: str
+    ema: float
+    mixup: float
+    validation_share: float
+    patience: int
+    loader_workers: int
+    images: ImageOptions
