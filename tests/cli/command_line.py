@@ -4,9 +4,10 @@ import re
 import shlex
 from typing import Any, NamedTuple, Protocol
 
-from zcpt_ray.cli import ablation, baselines, data, rank, report, search, speed, study, train
+from zcpt_ray.cli import ablation, baselines, budgets, data, fit, profile, rank, report, search, speed, study, train
 from zcpt_ray.cli.flags import Help, parse
 from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.fit_config import FitConfig
 
 FLAGS: dict[str, tuple[Any, Help]] = {
     "search": (search.SearchFlags(SearchConfig()), Help("search", search.SEARCH_DESCRIPTION, search.SEARCH_EXAMPLES)),
@@ -15,6 +16,9 @@ FLAGS: dict[str, tuple[Any, Help]] = {
     "ablation": (ablation.AblationFlags(SearchConfig()), ablation.ABLATION_HELP),
     "study": (study.StudyFlags(SearchConfig()), study.STUDY_HELP),
     "train": (train.TrainFlags(TrainConfig(arch="")), train.TRAIN_HELP),
+    "fit": (fit.FitFlags(FitConfig()), fit.FIT_HELP),
+    "profile": (profile.ProfileFlags(), profile.PROFILE_HELP),
+    "budgets": (budgets.BudgetsFlags(SearchConfig()), budgets.BUDGETS_HELP),
     "report": (report.ReportFlags(), report.REPORT_HELP),
     "data": (data.DataFlags(), data.DATA_HELP),
     "benchmark": (speed.SpeedFlags(), speed.SPEED_HELP),

@@ -19,7 +19,7 @@ The limit is what a share of all networks keep on a device; that of FLOPs is the
 networks keep it. Beside what is found is the best network that there is.""",
     (
         "zcpt budgets --dataset cifar10",
-        "zcpt budgets --dataset cifar10 --targets raspi4 edgegpu --share 0.5 --seeds 0 1",
+        "zcpt budgets --dataset cifar10 --targets raspi4 --limit-ms 19.3 --seeds 0 1",
         "zcpt budgets --dataset cifar100 --proxy synflow --num-proposals 4 --local",
     ),
     {
@@ -39,6 +39,8 @@ class BudgetsFlags:
     """Devices."""
     share: float = 0.3
     """Share of all networks that keep the limit of milliseconds."""
+    limit_ms: float | None = None
+    """The limit of milliseconds itself, instead of what a share keeps."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     """Search seeds."""
     out: str = "runs/budgets"
@@ -65,6 +67,8 @@ def run(flags: BudgetsFlags, console: Console) -> None:
     from zcpt_ray.reports.output import Output
     from zcpt_ray.storage.paths import any_path, require_storage
 
+    if flags.limit_ms is not None and not flags.limit_ms > 0:
+        raise UserError(f"--limit-ms must be above 0, got {flags.limit_ms:g}")
     if unknown := [target for target in flags.targets if target not in TARGETS]:
         raise UserError(f"unknown device {unknown[0]!r}; choose from {', '.join(TARGETS)}")
     require_storage(out := any_path(flags.out))
@@ -76,6 +80,7 @@ def run(flags: BudgetsFlags, console: Console) -> None:
         out,
         search_runner(flags.cluster, console, quiet=True),
         lambda line: console.print(line, highlight=False),
+        flags.limit_ms,
     )
     title = f"Accuracies on {flags.config.dataset}, {len(flags.seeds)} seeds"
     Output(out, console).table(table, "budgets", title)

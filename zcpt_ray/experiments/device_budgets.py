@@ -53,8 +53,8 @@ class DeviceLimits:
         return float(self.table["accuracy"][within].max())
 
 
-def device_limits(target: str, dataset: str, share: float) -> DeviceLimits:
-    """The limit that a `share` of the networks keep on a device, and the limit of FLOPs that is as safe.
+def device_limits(target: str, dataset: str, share: float, milliseconds: float | None = None) -> DeviceLimits:
+    """The limit that a `share` of the networks keep on a device, or a given one, and that of FLOPs that is as safe.
 
     Raises:
         UserError: a missing table, or a share outside 0 to 1.
@@ -66,7 +66,7 @@ def device_limits(target: str, dataset: str, share: float) -> DeviceLimits:
     name = dataset.replace("-", "_")
     accuracy, flops = benchmark.accuracies(dataset, "test accuracy"), benchmark.table[f"flops_{name}"] / 1e6
     table = pd.DataFrame({"accuracy": accuracy, "flops": flops}).join(usage.latencies.rename("latency"), how="inner")
-    limit = float(table["latency"].quantile(share))
+    limit = milliseconds or float(table["latency"].quantile(share))
     ordered = table.sort_values("flops")
     safe = (ordered["latency"] <= limit).cumsum() / np.arange(1, len(ordered) + 1) >= SAFE_SHARE
     last_of_its_flops = ~ordered["flops"].duplicated(keep="last")
@@ -82,6 +82,7 @@ def compare_budgets(
     out: AnyPath,
     run: RunSearch,
     say: Callable[[str], None] = log.info,
+    milliseconds: float | None = None,
 ) -> pd.DataFrame:
     """A row per device: limits, and accuracies of what searches find, mean ± deviation over `seeds`.
 
@@ -95,7 +96,7 @@ def compare_budgets(
         raise UserError(f"HW-NAS-Bench measured the space nasbench201, not {config.space!r}")
     rows = []
     for target in targets:
-        limits = device_limits(target, config.dataset, share)
+        limits = device_limits(target, config.dataset, share, milliseconds)
         by_latency = replace(config, target=target, max_latency_ms=limits.latency)
         found = _found(by_latency, seeds, out / target / "latency", run)
         row: dict[str, Any] = {

@@ -34,7 +34,7 @@ from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.resources import USAGES
 from zcpt_ray.spaces.known_networks import KNOWN_NETWORKS, WHOLE
 from zcpt_ray.storage.paths import AnyPath, any_path
-from zcpt_ray.storage.run_directory import claim_directory, read_json, write_json
+from zcpt_ray.storage.run_directory import claim_directory, read_json, strict_json, write_json
 from zcpt_ray.training.export import export_model
 from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, load_model
 from zcpt_ray.training.plan import TrainPlan
@@ -68,7 +68,9 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
         UserError: missing data, a budget that nothing fits, or a directory of something else.
     """
     started = time.monotonic()
-    claim_directory(directory, dataclasses.asdict(config), ("minutes",), lambda: not (directory / "search").exists())
+    claim_directory(
+        directory, strict_json(dataclasses.asdict(config)), ("minutes",), lambda: not (directory / "search").exists()
+    )
     networks = 1 if config.alone else 2 + RANDOM_ONES + len(KNOWN_NETWORKS) // 2
     choices = _kept_choices(directory) or choose(config, networks)
     for line in choices.said:
