@@ -47,15 +47,15 @@ def test_an_unknown_command_is_one_line(name: str, zcpt: Zcpt) -> None:
     assert zcpt(name, "--help") == (
         2,
         "",
-        f"error: unknown command {name!r}; choose from search, rank, baselines, ablation, study, train, predict, "
-        "export, report, data, benchmark, mirror, convert-nasbench201\n",
+        f"error: unknown command {name!r}; choose from search, fit, rank, baselines, ablation, budgets, study, "
+        "train, predict, export, report, profile, data, benchmark, mirror, convert-nasbench201\n",
     )
 
 
 def test_a_flag_before_the_command(zcpt: Zcpt) -> None:
     ended = zcpt("--local", "search")
     assert ended.code == 2
-    assert ended.err.startswith("error: a command comes first, then --local; choose from search, rank, ")
+    assert ended.err.startswith("error: a command comes first, then --local; choose from search, fit, rank, ")
     assert zcpt("help") == zcpt("--help")
 
 

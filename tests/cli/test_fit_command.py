@@ -14,7 +14,6 @@ import zcpt_ray as zc
 from zcpt_ray.benchmarks.latencies import read_profile
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments import fit_choices
-from zcpt_ray.experiments.device_budgets import device_limits
 from zcpt_ray.experiments.fit_choices import choose, fitting_epochs
 from zcpt_ray.experiments.fitting import verdict
 from zcpt_ray.fit_config import FitConfig
@@ -112,15 +111,16 @@ def test_what_is_chosen_for_small_images(pace: None) -> None:
     ]
 
 
-@pytest.mark.parametrize(("minutes", "size"), [(1e6, 200), (4, 128), (0.01, 64)])
+@pytest.mark.parametrize(("minutes", "size"), [(1e6, 192), (4, 96), (0.01, 64)])
 def test_what_is_chosen_for_photos(minutes: float, size: int, photos: str, pace: None) -> None:
-    """48 training images, 7 networks and 15 epochs in 70 % of the time, at 100 images/s for 64 pixels."""
+    """48 training images, 7 networks and 15 epochs in 70 % of the time, at 100 images/s for 64 pixels.
+
+    In 4 minutes that is up to 116 pixels.
+    """
     choices = choose(FitConfig(dataset=photos, minutes=minutes), NETWORKS)
     assert choices.training.space == choices.search.space == "photos"
     assert choices.training.images.image_size == choices.search.images.image_size == size
     assert choices.training.batch_size == 4
-    if minutes == 4:
-        assert 48 * NETWORKS * 15 / (100 / 4) > 0.7 * 240 or size == 128
     assert choices.training.validation_share == 0.1
 
 
@@ -185,12 +185,12 @@ def test_what_fit_refuses(flags: tuple[str, ...], message: str, zcpt: Zcpt, tmp_
     ended = zcpt("fit", "digits", "--out", "out", "--epochs", "1", "--alone", *flags)
     assert ended.code == 2
     assert message in ended.err
-    assert len(ended.err.strip().splitlines()[-1]) < 400
+    assert len(ended.err.strip().splitlines()[-1]) < 600
 
 
 def test_a_profile_from_the_command_line(zcpt: Zcpt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zcpt_ray.experiments.profiling.MOST_ROUNDS", 2)
-    monkeypatch.setattr("zcpt_ray.experiments.profiling.FEWEST_ROUNDS", 2)
+    monkeypatch.setattr("zcpt_ray.engine.timing.MOST_ROUNDS", 2)
+    monkeypatch.setattr("zcpt_ray.engine.timing.FEWEST_ROUNDS", 2)
     ended = zcpt("profile", "--space", "toy-chain-2", "--image-size", "16", "--out", "p.parquet")
     assert ended.code == 0, ended.err
     assert "(the rest)" in cells(ended.out, "edge")
@@ -200,37 +200,11 @@ def test_a_profile_from_the_command_line(zcpt: Zcpt, monkeypatch: pytest.MonkeyP
     limit = ("--max-latency-ms", "1000", "--device-table", "p.parquet")
     searched = zcpt("search", "--local", "--smoke", "--space", "toy-chain-2", "--out", "run", *limit)
     assert searched.code == 0, searched.err
-    assert "measured latency [ms]" in " ".join(searched.out.split())
+    assert {"latency [ms]", "measured latency [ms]"} <= set(pd.read_parquet("run/pareto.parquet"))
     best = json.loads(Path("run/result.json").read_text())["best"]["resources"]
     assert set(best) == {"latency_ms", "measured_latency_ms"}
     refused = zcpt("profile", "--image-size", "4")
     assert (refused.code, "--image-size must be at least 8" in refused.err) == (2, True)
-
-
-@pytest.mark.data
-def test_the_limits_of_devices() -> None:
-    """On a Raspberry Pi 4 at 19.3 ms the best network has 92.50 %."""
-    limits = device_limits("raspi4", "cifar10", 0.3, milliseconds=19.3)
-    shared = device_limits("raspi4", "cifar10", 0.3)
-    assert (shared.table["latency"] <= shared.latency).mean() == pytest.approx(0.3, abs=1e-3)
-    assert limits.best == pytest.approx(92.5, abs=0.1)
-    assert limits.flops is not None
-    within = limits.table[limits.table["flops"] <= limits.flops]
-    assert (within["latency"] <= limits.latency).mean() >= 0.9
-    more = limits.table[limits.table["flops"] <= limits.flops + 0.01]
-    assert len(more) == len(within) or (more["latency"] <= limits.latency).mean() < 0.9
-    assert device_limits("edgetpu", "cifar10", 0.3).flops is None
-
-
-@pytest.mark.data
-def test_limits_are_compared(zcpt: Zcpt) -> None:
-    few = ("--num-proposals", "1", "--num-validations", "1", "--batch-size", "4", "--seeds", "0", "--local")
-    ended = zcpt("budgets", "--targets", "raspi4", "--proxy", "params", *few, "--out", "out")
-    assert ended.code == 0, ended.err
-    (row,) = pd.read_parquet("out/budgets.parquet").to_dict("records")
-    limits = device_limits("raspi4", "cifar10", 0.3)
-    assert float(row["within ms [%]"]) <= float(row["best within ms [%]"]) == round(limits.best, 2)
-    assert row["kept"] in ("0 of 1", "1 of 1")
 
 
 @pytest.mark.parametrize(

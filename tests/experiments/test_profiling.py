@@ -24,7 +24,8 @@ CONDITIONS = Conditions((3, 8, 8), 10)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling, "FEWEST_ROUNDS", 3)
-    monkeypatch.setattr(profiling, "MOST_ROUNDS", 5)
+    monkeypatch.setattr(timing, "FEWEST_ROUNDS", 3)
+    monkeypatch.setattr(timing, "MOST_ROUNDS", 5)
     monkeypatch.setattr(profiling, "CHECKED", 12)
 
 

@@ -118,6 +118,17 @@ def read_profile(path: AnyPath) -> OpLatencies:
     return OpLatencies(_finite(found.to_pandas(), path, "latency_ms"), about)
 
 
+def error_of(path: AnyPath) -> float:
+    """By how many percent a network may be slower than a profile predicts; 0 for a table of networks.
+
+    By what predictions missed nine times of ten, and by what the machine was slower at times.
+    """
+    if str(path).endswith(".csv") or "edge" not in read_parquet(path):
+        return 0.0
+    check = read_profile(path).about.get("check", {})
+    return float(check.get("p90_error", 0.0)) + float(check.get("drift", 0.0))
+
+
 def device_table(path: str, space: Space) -> Usage:
     """The latencies [ms] in a file: of ops, as `zcpt profile` writes it, or of whole networks, by `arch`.
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 
 COMMANDS = {
-    "fit": ("fit", "From images to a trained model within limits, in so many minutes"),
     "search": ("search", "Search a space for an architecture, without training"),
+    "fit": ("fit", "From images to a trained model within limits, in so many minutes"),
     "rank": ("rank", "Score given architectures end to end"),
     "baselines": ("baselines", "Compare the paper's searches, by name"),
     "ablation": ("ablation", "Search over a grid of proxies, orders, N, V, ..."),

@@ -93,7 +93,7 @@ def run(flags: BaselineFlags, console: Console) -> None:
     from zcpt_ray.cli.running import run_search_there, spread
     from zcpt_ray.experiments.baselines import named_searches, naswot_row
     from zcpt_ray.reports.search_report import print_result
-    from zcpt_ray.reports.tables import comparison_table, write_table
+    from zcpt_ray.reports.tables import comparison_table, with_dashes, write_table
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.search.resolved import Search, smoke
     from zcpt_ray.search.run_files import VALIDATIONS
@@ -129,7 +129,7 @@ def run(flags: BaselineFlags, console: Console) -> None:
         drawing = [Search.of(replace(config, proxy=proxy, scoring="best-zc")) for proxy in flags.proxies]
         there = spread(flags.cluster, config.device)
         rows = [naswot_row(search, benchmark, flags.naswot_draws, there, beside_paper) for search in drawing]
-        table = pd.DataFrame([*table.astype(str).to_dict("records"), *rows]).fillna("-")
+        table = with_dashes(pd.DataFrame([*table.astype(str).to_dict("records"), *rows]))
         write_table(table, out / "table")
     print_table(console, table, COMPARISON_TITLE)
     console.print(f"Table: {out / 'table.csv'} (and .md, .tex, .parquet)", soft_wrap=True, highlight=False)

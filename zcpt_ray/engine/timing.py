@@ -12,6 +12,8 @@ import torch
 Pass = Callable[[], object]
 WARM_UPS = 2
 """Rounds that are not counted."""
+FEWEST_ROUNDS, MOST_ROUNDS, TIMED_MS = 11, 80, 150.0
+"""How often each network is timed: so often that it runs for so many milliseconds, within these bounds."""
 
 
 class Latency(NamedTuple):
@@ -43,6 +45,11 @@ def time_in_turn(passes: Sequence[Pass], rounds: int) -> np.ndarray:
                 run()
                 row[index] = 1000 * (time.perf_counter() - started)
     return taken[WARM_UPS:]
+
+
+def rounds_for(milliseconds: float) -> int:
+    """How often a network that takes so long is timed."""
+    return min(max(int(TIMED_MS / milliseconds), FEWEST_ROUNDS), MOST_ROUNDS)
 
 
 @contextmanager

@@ -122,7 +122,9 @@ def _rivals(search: SearchConfig, directory: AnyPath, run: RunSearch) -> dict[st
     found = {}
     for method, count in (("max-param", LARGEST_OF), ("random", RANDOM_ONES)):
         config = replace(search, method=method, num_proposals=count, num_validations=0)
-        candidates = run_or_read(Search.of(config), directory / "others" / method, run).result.candidates
+        candidates = run_or_read(
+            Search.of(config), directory / "others" / method, run, measured=False
+        ).result.candidates
         if method == "max-param":
             found[LARGEST] = max(candidates, key=lambda candidate: candidate.params).arch
         else:

@@ -61,7 +61,7 @@ def measured_here(config: SearchConfig, report: Callable[[str], None] = lambda _
 def confirmed(result: SearchResult, space: Space) -> SearchResult:
     """`result` without candidates that take longer than its limit on this machine, where the limit is one of it.
 
-    The first `CONFIRMED` that keep it, in three passes of four, are measured whole; those behind them are not.
+    The first `CONFIRMED` that keep it are measured whole; those behind them are not.
 
     Raises:
         UserError: none keeps it.
@@ -77,7 +77,7 @@ def confirmed(result: SearchResult, space: Space) -> SearchResult:
         found = measure_networks(space, [space.decode(candidate.arch) for candidate in some], conditions)
         for candidate, latency in zip(some, found, strict=True):
             fastest = min(fastest, latency.median_ms)
-            if latency.high_ms <= limit:
+            if latency.median_ms <= limit:
                 measured = {**candidate.resources, MEASURED_LATENCY.name: latency.median_ms}
                 kept.append(replace(candidate, resources=measured))
     if not kept:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zcpt_ray.arch import ArchSpec
 from zcpt_ray.benchmarks.latencies import REST, OpLatencies
 from zcpt_ray.devices import cpu_name
-from zcpt_ray.engine.timing import Latency, Pass, cpu_threads, time_in_turn
+from zcpt_ray.engine.timing import FEWEST_ROUNDS, Latency, Pass, cpu_threads, rounds_for, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.methods import random_arch
 from zcpt_ray.seeding import generator
@@ -25,10 +25,8 @@ from zcpt_ray.training.export import onnx_pass
 from zcpt_ray.versions import versions
 
 RUNTIMES = ("torch", "onnxruntime")
-FEWEST_ROUNDS, MOST_ROUNDS, TIMED_MS = 11, 80, 150.0
-"""How often each network is timed: so often that it runs for so many milliseconds, within these bounds."""
 NETWORKS, CHECKED, TOGETHER = 24, 50, 10
-"""Networks that ops are timed in, at least; that predictions are checked on; that are timed in turn."""
+"""Networks that ops are timed in, at least; that predictions are checked on; that run in turn."""
 TRIES = 20
 """How many times as many networks are drawn until each op is in one."""
 Op = tuple[int, int]
@@ -68,26 +66,27 @@ class Conditions:
         return onnx_pass(network, given, self.threads) if self.runtime == "onnxruntime" else lambda: network(*given)
 
 
-def rounds_for(milliseconds: float) -> int:
-    """How often a network that takes so long is timed."""
-    return min(max(int(TIMED_MS / milliseconds), FEWEST_ROUNDS), MOST_ROUNDS)
-
-
 class Stopwatch:
-    """Times networks beside one that always runs, and says what they would take on the machine as it mostly is."""
+    """Times networks beside one that always runs."""
 
     def __init__(self, conditions: Conditions, reference: nn.Module) -> None:
         self.conditions = conditions
         self.reference = conditions.run(reference)
-        self.usual = float(np.median(time_in_turn([self.reference], FEWEST_ROUNDS)))
-        self.rounds = rounds_for(self.usual)
-        self.usual = float(np.median(time_in_turn([self.reference], 2 * self.rounds)))
+        self.first = float(np.median(time_in_turn([self.reference], FEWEST_ROUNDS)))
+        self.rounds = rounds_for(self.first)
+        self.seen: list[float] = []
 
     def time(self, networks: Sequence[nn.Module]) -> list[float]:
-        """Milliseconds of each: medians over rounds."""
+        """Milliseconds of each, medians over rounds, as if the reference took what it did at `first`."""
         passes = [self.reference, *(self.conditions.run(network) for network in networks)]
         reference, *medians = np.median(time_in_turn(passes, self.rounds), axis=0).tolist()
-        return [self.usual * median / reference for median in medians]
+        self.seen.append(reference)
+        return [self.first * median / reference for median in medians]
+
+    @property
+    def pace(self) -> float:
+        """How many times as long all takes on the machine as it mostly was."""
+        return float(np.median(self.seen)) / self.first
 
 
 def profile_space(
@@ -118,6 +117,7 @@ def profile_space(
         about = {"space": space.name, "edges": [edge.name for edge in space.edges], **vars(conditions)}
         found = OpLatencies(table, about | {"cpu": cpu_name(), "versions": versions()})
         check = check_prediction(found, space, stopwatch, random, report)
+    table[["latency_ms", "low_ms", "high_ms"]] *= stopwatch.pace
     return OpLatencies(table, found.about | {"check": check, "seconds": time.perf_counter() - started})
 
 
@@ -131,7 +131,7 @@ def check_prediction(
     """How well a table predicts random networks that it was not made from.
 
     `networks`: their number; `median_error` and `p90_error` [%]: of the prediction, as a share of what was measured;
-    `spearman`: rank correlation of both.
+    `spearman`: rank correlation of both; `drift` [%]: by how much the machine is slower at times than it mostly was.
     """
     usage, archs = found.usage(space), [random_arch(space, random) for _ in range(CHECKED)]
     measured: list[float] = []
@@ -145,6 +145,7 @@ def check_prediction(
         "median_error": float(np.median(errors)),
         "p90_error": float(np.quantile(errors, 0.9)),
         "spearman": float(spearmanr(predicted, measured).statistic),
+        "drift": 100 * float(np.quantile(stopwatch.seen, 0.9) / np.median(stopwatch.seen) - 1),
     }
 
 
@@ -252,7 +253,7 @@ def _time_in_place(
     reference = time_in_turn([stopwatch.reference, noted], stopwatch.rounds)[:, 0]
     for hook in hooks:
         hook.remove()
-    factor = stopwatch.usual / float(np.median(reference))
+    factor = stopwatch.first / float(np.median(reference))
     for times in passes[-2 * stopwatch.rounds :][1::2]:
         _add(by_op, ops, {op: factor * value for op, value in times.items()})
 

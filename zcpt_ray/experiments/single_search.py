@@ -42,11 +42,16 @@ def _is_finished(search: Search, directory: AnyPath) -> bool:
 
 
 def run_or_read(
-    search: Search, directory: AnyPath, run: RunSearch, tell: Callable[[bool], None] = lambda finished: None
+    search: Search,
+    directory: AnyPath,
+    run: RunSearch,
+    tell: Callable[[bool], None] = lambda finished: None,
+    measured: bool = True,
 ) -> Outcome:
     """The result of a search, which is in its directory afterwards, with what a benchmark knows and a Pareto table.
 
-    `tell` is called once it is known whether it is finished, before it is run.
+    `tell` is called once it is known whether it is finished, before it is run. If it is `measured`, candidates that
+    take longer here than a limit of milliseconds of this machine are left out.
 
     Raises:
         UserError: a directory of another run, an unreadable benchmark table, or what `run` raises.
@@ -54,7 +59,9 @@ def run_or_read(
     finished = _is_finished(search, directory)
     tell(finished)
     load_benchmark(search.config.space)  # so that an unreadable table is noticed now
-    result = SearchResult.load(directory) if finished else confirmed(run(search, directory), search.space)
+    result = SearchResult.load(directory) if finished else run(search, directory)
+    if measured and not finished:
+        result = confirmed(result, search.space)
     known = with_benchmark(result)
     if known != result or not finished:
         known.save(directory)

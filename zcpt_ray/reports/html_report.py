@@ -11,7 +11,7 @@ from zcpt_ray.reports.page_parts import pairs_part
 from zcpt_ray.reports.paired_differences import paired_table
 from zcpt_ray.reports.run_folders import FoundRuns, find_runs
 from zcpt_ray.reports.search_section import search_parts
-from zcpt_ray.reports.tables import benchmark_errors, benchmark_name, mean_and_deviation
+from zcpt_ray.reports.tables import benchmark_errors, benchmark_name, mean_and_deviation, with_dashes
 from zcpt_ray.reports.training_section import training_parts
 from zcpt_ray.reports.training_tables import Trained, each_once
 from zcpt_ray.search.records import SearchResult
@@ -34,7 +34,7 @@ def report_page(runs: FoundRuns, title: str = PAGE_TITLE) -> str:
     anchors = [section.anchor for section in sections]
     if len(runs.trainings) > 1 and not (pairs := paired_table(_by_seeds(runs))).empty:
         sections.append(PageSection("Grids of trainings, pair by pair", f"run{len(sections)}", (pairs_part(pairs),)))
-    summary = page.table("All runs", pd.DataFrame(rows).fillna("-"), anchors)
+    summary = page.table("All runs", with_dashes(pd.DataFrame(rows)), anchors)
     return page.render(title, summary, sections, runs.problems)
 
 

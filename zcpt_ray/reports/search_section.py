@@ -32,6 +32,7 @@ from zcpt_ray.reports.tables import (
     benchmark_table,
     candidate_table,
     cost_table,
+    with_dashes,
 )
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.storage.parquet import read_parquet
@@ -52,7 +53,7 @@ def search_parts(searches: Sequence[FoundSearch]) -> tuple[PagePart, ...]:
         page.table(SETTINGS_TITLE, ablation_table(results)),
         *_setting_pairs(results),
         *_figure_4(results),
-        page.table("All searches", pd.DataFrame(rows).fillna("-")),
+        page.table("All searches", with_dashes(pd.DataFrame(rows))),
         *(PageFold(f"{s.name}: {cell_name(s.result, (*fields, 'seed'))}", one_search(s)) for s in searches),
     )
 

@@ -104,7 +104,7 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: 
         if beside_paper and paper_covers(config.space, config.dataset):
             row |= paper_column(name, config.space)
         rows.append(row)
-    return pd.DataFrame(rows).fillna("-")
+    return with_dashes(pd.DataFrame(rows))
 
 
 def paper_column(search: str, space: str) -> dict[str, str]:
@@ -155,6 +155,13 @@ def cost_table(costs: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
             for name, cost in costs.items()
         ]
     )
+
+
+def with_dashes(table: pd.DataFrame) -> pd.DataFrame:
+    """A dash where there is nothing; columns of numbers that lack none stay that."""
+    lacking = [column for column in table if table[column].isna().any()]
+    texts = table.astype(dict.fromkeys(lacking, object))
+    return texts.where(table.notna(), "-")
 
 
 def write_table(table: pd.DataFrame, stem: AnyPath) -> None:

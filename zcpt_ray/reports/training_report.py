@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from zcpt_ray.reports import figures
 from zcpt_ray.reports.output import Output
 from zcpt_ray.reports.published_trainings import TABLE_4
-from zcpt_ray.reports.tables import write_table
+from zcpt_ray.reports.tables import with_dashes, write_table
 from zcpt_ray.reports.training_tables import (
     Trained,
     by_architecture,
@@ -31,7 +31,7 @@ def report_trainings(trained: Sequence[Trained], output: Output) -> pd.DataFrame
     if not trained:
         return None
     tables = [training_table(groups) for groups in (by_architecture(trained), by_method(trained)) if groups]
-    table = pd.concat(tables, ignore_index=True).fillna("-")
+    table = with_dashes(pd.concat(tables, ignore_index=True))
     output.table(table, "trainings", TRAININGS_TITLE)
     if not (pairs := training_pairs(trained)).empty:
         output.table(pairs, "pairs", PAIRS_TITLE)

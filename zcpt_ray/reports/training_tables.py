@@ -11,7 +11,14 @@ import pandas as pd
 from zcpt_ray.reports.ablation_tables import cell_name, varied_fields
 from zcpt_ray.reports.paired_differences import paired_table
 from zcpt_ray.reports.published_trainings import DARTS_ERRORS, published_training
-from zcpt_ray.reports.tables import as_printed, benchmark_name, mean_and_deviation, sample_deviation, search_cost
+from zcpt_ray.reports.tables import (
+    as_printed,
+    benchmark_name,
+    mean_and_deviation,
+    sample_deviation,
+    search_cost,
+    with_dashes,
+)
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.training.records import TrainResult
 
@@ -88,7 +95,7 @@ def training_table(groups: Mapping[str, Sequence[Trained]]) -> pd.DataFrame:
         if found_by:
             row |= search_cost(found_by) | _in_benchmark(found_by, config.dataset)
         rows.append(row | _beside(name, trainings, found_by))
-    return pd.DataFrame(rows).fillna("-")
+    return with_dashes(pd.DataFrame(rows))
 
 
 def _span(numbers: Sequence[int]) -> str:

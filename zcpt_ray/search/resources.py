@@ -1,15 +1,19 @@
 """How each resource that a search can limit is found out."""
 
+import logging
 from collections.abc import Callable, Mapping
 
 from zcpt_ray.arch import PartialArch
-from zcpt_ray.benchmarks.latencies import device_table, target_usage
+from zcpt_ray.benchmarks.latencies import device_table, error_of, target_usage
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.resources import RESOURCES
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.spaces.costs import Costs, PeakMemory, Usage
+from zcpt_ray.storage.paths import any_path
+
+log = logging.getLogger(__name__)
 
 
 def costs_on(search: Search, images: ImageSet) -> Costs:
@@ -27,9 +31,13 @@ def budget_on(search: Search, images: ImageSet) -> Budget:
     if not limits:
         return UNLIMITED
     budget = Budget(limits, {name: USAGES[name](search, images) for name in limits})
+    if config.device_table and (missed := error_of(any_path(config.device_table))):
+        kept = limits["latency_ms"] / (1 + missed / 100)
+        log.info("networks may be %.1f %% slower than predicted: proposals keep %.3g ms", missed, kept)
+        budget = Budget({**limits, "latency_ms": kept}, budget.usages)
     everything = PartialArch.all_open(search.space.edges)
     least = {name: usage.least(everything) for name, usage in budget.usages.items()}
-    if too_much := [RESOURCES[name] for name in limits if least[name] > limits[name]]:
+    if too_much := [RESOURCES[name] for name, limit in budget.limits.items() if least[name] > limit]:
         asked = ", ".join(f"{found.field} is {limits[found.name]:g}" for found in too_much)
         smallest = " and ".join(said(name, amount) for name, amount in least.items())
         raise UserError(
