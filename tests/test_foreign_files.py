@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_files import archive, encoded, shard, write_image, write_imagenet16, write_mat
 from official_nasbench201 import official_file
 
+from zcpt_ray.arch import PartialArch
 from zcpt_ray.benchmarks.convert_nasbench201 import convert
+from zcpt_ray.benchmarks.latencies import OpLatencies, device_table, error_of
 from zcpt_ray.benchmarks.tables import load_benchmark
 from zcpt_ray.configs import SearchConfig, TrainConfig
 from zcpt_ray.datasets import DATASETS, image_folder
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
+from zcpt_ray.experiments.latency_limits import conditions_of
 from zcpt_ray.experiments.ranking import read_archs
 from zcpt_ray.plugins import load_plugin
 from zcpt_ray.reports.run_folders import find_runs
@@ -162,7 +166,40 @@ def write_plugin(folder: Path) -> Path:
     return path
 
 
+def write_latencies(ending: str) -> Callable[[Path], Path]:
+    """The latencies of all networks of a chain."""
+
+    def write(folder: Path) -> Path:
+        space = SPACES["toy-chain-2"]
+        archs = [space.encode(space.arch(index)) for index in range(space.num_archs)]
+        table, path = pd.DataFrame({"arch": archs, "latency_ms": range(len(archs))}), folder / f"device.{ending}"
+        table.to_csv(path) if ending == "csv" else table.to_parquet(path)
+        return path
+
+    return write
+
+
+def write_profile(folder: Path) -> Path:
+    space = SPACES["toy-chain-2"]
+    ops = [("", ""), *((edge.name, op) for edge in space.edges for op in edge.candidates)]
+    table = pd.DataFrame(ops, columns=["edge", "op"]).assign(latency_ms=1.0, low_ms=1.0, high_ms=1.0)
+    about = {"space": space.name, "edges": [edge.name for edge in space.edges], "image_shape": [3, 32, 32]}
+    about |= {"num_classes": 10, "batch_size": 1, "threads": 1, "runtime": "torch", "cpu": "x", "check": {"drift": 1.0}}
+    OpLatencies(table, about).save(folder / "device.parquet")
+    return folder / "device.parquet"
+
+
+def read_latencies(folder: Path) -> None:
+    (path,) = folder.glob("device.*")
+    error_of(path)
+    conditions_of(path)
+    device_table(str(path), SPACES["toy-chain-2"]).typical(PartialArch.all_open(SPACES["toy-chain-2"].edges))
+
+
 READERS = {
+    "latencies of networks": Reader(write_latencies("parquet"), read_latencies),
+    "latencies of networks, as CSV": Reader(write_latencies("csv"), read_latencies),
+    "a profile": Reader(write_profile, read_latencies),
     "CIFAR's archive": Reader(write_cifar, lambda folder: DATASETS["cifar10"].load("train")),
     "a pickle of ImageNet16": Reader(write_imagenet16_file, lambda folder: DATASETS["imagenet16-120"].load("test")),
     "a file of SVHN": Reader(write_svhn, lambda folder: DATASETS["svhn"].load("train")),

@@ -82,7 +82,7 @@ def test_what_a_search_understood_is_one_line(animals: Path, caplog: pytest.LogC
     assert caplog.messages[0].startswith("animals: 20 training images of 96x96 (the other 0.5); 2 classes (cat, dog)")
     assert caplog.messages[1] == (
         "toy-chain-1 is made for images of 32x32; with 96x96 a score takes some 9 times as long: --image-size 32 saves"
-        " that, and --space mobilenet serves such images"
+        " that, and --space mobilenet or photos serves such images"
     )
     too_large = dataclasses.replace(search.config, batch_size=17)
     with pytest.raises(UserError, match="17 is more than the 16 images that the search sees: half of the 32 training"):

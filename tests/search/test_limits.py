@@ -277,7 +277,10 @@ def test_a_profile_is_kept_and_read(tmp_path: Path) -> None:
     space = ToyChain(2)
     ops = [(edge.name, op, float(position)) for edge in space.edges for position, op in enumerate(edge.candidates)]
     rows = pd.DataFrame([("", "", 0.5), *ops], columns=["edge", "op", "latency_ms"])
-    OpLatencies(rows, {"space": space.name, "edges": [edge.name for edge in space.edges]}).save(tmp_path / "p.parquet")
+    rows = rows.assign(low_ms=rows["latency_ms"], high_ms=rows["latency_ms"])
+    about = {"space": space.name, "edges": [edge.name for edge in space.edges], "image_shape": [3, 32, 32]}
+    about |= {"num_classes": 10, "batch_size": 1, "threads": 1, "runtime": "torch", "cpu": "x", "check": {"drift": 1.0}}
+    OpLatencies(rows, about).save(tmp_path / "p.parquet")
     usage = device_table(str(tmp_path / "p.parquet"), space)
     for index in range(space.num_archs):
         arch = space.arch(index)

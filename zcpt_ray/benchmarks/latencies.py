@@ -113,9 +113,20 @@ def read_profile(path: AnyPath) -> OpLatencies:
     with reading(path):
         found = pq.read_table(pa.BufferReader(path.read_bytes()))
         about = json.loads((found.schema.metadata or {}).get(ABOUT, b"null"))
-    if not isinstance(about, dict) or any(column not in found.column_names for column in OP_COLUMNS):
-        raise UserError(f"{path} was not written by zcpt profile")
+    columns = (*OP_COLUMNS, "low_ms", "high_ms")
+    if not _is_about(about) or any(column not in found.column_names for column in columns):
+        raise UserError(f"{path} was not written by zcpt profile, or is damaged")
     return OpLatencies(_finite(found.to_pandas(), path, "latency_ms"), about)
+
+
+def _is_about(about: Any) -> bool:
+    """Whether this is what `OpLatencies.about` has to have."""
+    kinds = {"space": str, "edges": list, "image_shape": list, "num_classes": int, "batch_size": int, "threads": int}
+    kinds |= {"runtime": str, "cpu": str, "check": dict}
+    if not isinstance(about, dict) or any(not isinstance(about.get(name), kind) for name, kind in kinds.items()):
+        return False
+    numbers = [*about["image_shape"], *about["check"].values()]
+    return all(isinstance(edge, str) for edge in about["edges"]) and all(isinstance(n, int | float) for n in numbers)
 
 
 def error_of(path: AnyPath) -> float:
