@@ -124,6 +124,13 @@ def test_what_is_chosen_for_photos(minutes: float, size: int, photos: str, pace:
     assert choices.training.validation_share == 0.1
 
 
+def test_few_test_images_are_named(photos: str, zcpt: Zcpt) -> None:
+    few = ("--alone", "--epochs", "1", "--image-size", "32", "--num-proposals", "1", "--num-validations", "1")
+    ended = zcpt("fit", photos, "--out", "out", *few, "--max-images", "20")
+    assert ended.code == 0, ended.err
+    assert "only 12 test images: errors that differ by less than 29 points say nothing" in ended.out
+
+
 def test_given_choices_stay(photos: str, pace: None) -> None:
     images = zc.ImageOptions(image_size=48)
     config = FitConfig(dataset=photos, images=images, space="mobilenet", batch_size=12, recipe="nb201", epochs=3)

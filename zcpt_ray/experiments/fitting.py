@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 FOUND, LARGEST, RANDOM = "found", "max-params", "random"
 LARGEST_OF, RANDOM_ONES = 20, 3
 """How many draws the network with most parameters is taken from; how many random ones are trained."""
+FEW_TESTS = 200
+"""Test images below which it is said that errors say little: their standard error is up to half of 1 / sqrt(images)."""
 PASSES = 40
 """How often networks are timed in turn."""
 Say = Callable[[str], None]
@@ -92,6 +94,8 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
         for line in said:
             say(line)
         _keep_choices(directory, replace(choices, training=training))
+    if doubt := _doubt(plans[FOUND]):
+        say(doubt)
     grid = [
         Training(name, TrainPlan.of(replace(training, arch=plan.config.arch, space=plan.config.space)))
         for name, plan in plans.items()
@@ -102,6 +106,14 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
         for _ in train(each.plan, training_directory(directory / "training", each.plan)):
             pass
     return _compared(search, grid, directory)
+
+
+def _doubt(plan: TrainPlan) -> str:
+    """What to think of errors on few test images; nothing of many."""
+    tests = len(plan.dataset.load("test"))
+    if tests >= FEW_TESTS:
+        return ""
+    return f"only {tests} test images: errors that differ by less than {100 / math.sqrt(tests):.0f} points say nothing"
 
 
 def _keep_choices(directory: AnyPath, choices: FitChoices) -> None:
