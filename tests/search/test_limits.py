@@ -18,7 +18,9 @@ from zcpt_ray.engine.timing import Latency
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments import latency_limits
 from zcpt_ray.experiments.latency_limits import confirmed
-from zcpt_ray.reports.tables import pareto_table
+from zcpt_ray.reports.html_report import report_page
+from zcpt_ray.reports.run_folders import FoundRuns, FoundSearch
+from zcpt_ray.reports.tables import PARETO_TITLE, pareto_table
 from zcpt_ray.resources import RESOURCES
 from zcpt_ray.search.budgets import Budget
 from zcpt_ray.search.local import run_search_locally
@@ -186,7 +188,7 @@ NODE_3 = [f"nor_conv_3x3~{node}" for node in range(3)]
 
 
 @pytest.mark.parametrize("method", ["discretize", "random", "max-param", "evolution"])
-def test_searches_keep_a_latency(method: str, table: str) -> None:
+def test_searches_keep_a_latency(method: str, table: str, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, method=method, max_latency_ms=11, device_table=table, evaluations=30)
     result = run_search_locally(Search.of(config))
     rows = result.to_frame()
@@ -195,6 +197,9 @@ def test_searches_keep_a_latency(method: str, table: str) -> None:
     pareto = pareto_table(result)
     assert {"latency [ms]", "best for its latency"} <= set(pareto)
     assert SearchResult.from_dict(result.to_dict()) == result
+    page = report_page(FoundRuns({"run": [FoundSearch(tmp_path, result, "run")]}, {}, {}, []))
+    assert PARETO_TITLE in page
+    assert "latency [ms]" in page
 
 
 def test_searches_keep_memory_and_file() -> None:

@@ -9,6 +9,7 @@ from zcpt_ray.reports.figures import replay, save_figure
 from zcpt_ray.reports.tables import (
     BENCHMARK_TITLE,
     COSTS_TITLE,
+    PARETO_TITLE,
     benchmark_table,
     candidate_table,
     cost_table,
@@ -33,7 +34,7 @@ def print_result(result: SearchResult, console: Console, table_note: str = "", p
     """
     print_table(console, candidate_table(result), "Candidates, best first")
     if result.config.limits:
-        print_table(console, pareto_table(result), "Score against size")
+        print_table(console, pareto_table(result), PARETO_TITLE)
     for line in doubts(result):
         _say(console, line)
     _say(console, f"Best: {result.best.arch}")

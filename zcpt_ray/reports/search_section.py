@@ -28,12 +28,15 @@ from zcpt_ray.reports.run_folders import FoundSearch
 from zcpt_ray.reports.tables import (
     BENCHMARK_TITLE,
     COSTS_TITLE,
+    PARETO_TITLE,
     benchmark_name,
     benchmark_table,
     candidate_table,
     cost_table,
+    pareto_table,
     with_dashes,
 )
+from zcpt_ray.resources import column_of
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath
@@ -65,6 +68,7 @@ def _row(found: FoundSearch, fields: Sequence[str]) -> dict[str, object]:
     row["distinct"] = len(result.candidates)
     row["score"] = result.best.score if result.config.num_validations > 0 else float("nan")
     row["params [M]"] = result.best.params / 1e6
+    row |= {column_of(name): amount for name, amount in result.best.resources.items()}
     errors = {f"{name} [%]": f"{entry.error:.2f}" for name, entry in (result.benchmark or {}).items()}
     return row | errors | {"architecture": result.best.arch}
 
@@ -106,6 +110,8 @@ def one_search(found: FoundSearch) -> tuple[PagePart, ...]:
         *_picture(found.directory / "best.svg", "The best architecture"),
         page.table("Candidates, best first", candidate_table(result)),
     ]
+    if config.limits:
+        parts.append(page.table(PARETO_TITLE, pareto_table(result)))
     if result.benchmark:
         parts.append(page.table(BENCHMARK_TITLE, benchmark_table(result.benchmark)))
     if result.costs:

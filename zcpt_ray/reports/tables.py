@@ -13,6 +13,7 @@ from zcpt_ray.search.records import ScoredCandidate, SearchResult
 from zcpt_ray.storage.paths import AnyPath, write_whole
 
 BENCHMARK_TITLE = "The best candidate in the benchmark's table"
+PARETO_TITLE = "Score against size"
 COSTS_TITLE = "The best candidate's networks"
 
 
