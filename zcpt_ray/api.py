@@ -20,7 +20,7 @@ from zcpt_ray.configs import SearchConfig, TrainConfig
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import finished_cells, grid, search_and_report, shared_runs, trials
-from zcpt_ray.experiments.fitting import Fitted
+from zcpt_ray.experiments.fitting import Fitted, report_fit
 from zcpt_ray.experiments.fitting import fit as fit_network
 from zcpt_ray.experiments.latency_limits import measured_here
 from zcpt_ray.experiments.ranking import rank_archs
@@ -179,7 +179,9 @@ def fit(data: Place = "digits", *, out: Place | None = None, **config: Any) -> F
     """
     given = _configured(FitConfig, "fit", {"dataset": str(data), **config})
     directory = any_path(out or f"runs/fit-{Path(given.dataset).name}")
-    return fit_network(given, directory, search_runner(Cluster(local=True), open_console(), quiet=True))
+    fitted = fit_network(given, directory, search_runner(Cluster(local=True), open_console(), quiet=True))
+    report_fit(fitted, Output(directory, Console(quiet=True)), log.info)
+    return fitted
 
 
 def ablation(

@@ -89,6 +89,8 @@ def test_fit_in_python(fitted: FitConfig, tmp_path: Path) -> None:
     given = {field.name: getattr(fitted, field.name) for field in dataclasses.fields(fitted)}
     found = zc.fit("digits", out=tmp_path / "fit", **{**given, "dataset": "digits"})
     assert found.verdict == ""
+    for name in ("model.py", "comparison.csv", "report.html"):  # as the command leaves
+        assert (tmp_path / "fit" / name).exists(), name
     assert found.comparison["network"].tolist() == ["found"]
     assert found.comparison["keeps the limits"].tolist() == ["yes"]
     assert {"memory [MB]"} <= set(found.comparison)

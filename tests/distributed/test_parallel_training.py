@@ -13,6 +13,7 @@ import psutil
 import pytest
 import ray
 import torch
+from epoch_rows import timeless
 
 from zcpt_ray.configs import TrainConfig
 from zcpt_ray.distributed.training import Workers, train_in_parallel
@@ -81,10 +82,6 @@ def cluster() -> Iterator[None]:
     start()
     yield
     ray.shutdown()
-
-
-def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
-    return [dataclasses.replace(row, images_per_second=0, seconds=0) for row in rows]
 
 
 @ray.remote(max_calls=1)

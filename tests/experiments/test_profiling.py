@@ -14,7 +14,7 @@ from zcpt_ray.engine.timing import Latency, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments import profiling
 from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
-from zcpt_ray.experiments.profiling import Conditions, profile_space, said
+from zcpt_ray.experiments.profiling import Conditions, profile_space
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.toy_chain import ToyChain
 
@@ -58,7 +58,7 @@ def test_a_profile_has_every_op(name: str, quick: None) -> None:
     check = found.about["check"]
     assert check["networks"] == 12
     assert 0 <= check["median_error"] <= check["p90_error"]
-    assert re_said(found) in said(found)
+    assert re_said(found) in found.told()
     assert lines[-1] == "predictions checked on 12 of 12 whole networks"
 
 

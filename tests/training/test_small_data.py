@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from epoch_rows import timeless
 from torch import nn
 
 from zcpt_ray.configs import TrainConfig
@@ -38,10 +39,6 @@ SMALL = TrainConfig(
     validation_share=0.25,
     mixup=0.2,
 )
-
-
-def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
-    return [dataclasses.replace(row, images_per_second=0, seconds=0) for row in rows]
 
 
 def rows(*validation_errors: float | None) -> list[EpochMetrics]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from epoch_rows import timeless
 from image_files import encoded
 
 from zcpt_ray.configs import TrainConfig
@@ -37,10 +38,6 @@ GENOTYPE = (
     " ('skip_connect', 2), ('skip_connect', 2), ('sep_conv_5x5', 1)], reduce_concat=range(2, 6))"
 )
 DARTS = dataclasses.replace(TOY, arch=GENOTYPE, space="darts", recipe="cifar", channels=4, num_cells=4)
-
-
-def timeless(rows: list[EpochMetrics]) -> list[EpochMetrics]:
-    return [dataclasses.replace(row, images_per_second=0, seconds=0) for row in rows]
 
 
 def run(config: TrainConfig, directory: Path | None = None) -> list[EpochMetrics]:

@@ -31,7 +31,6 @@ class ByArch:
     def __init__(self, space: Space, values: pd.Series) -> None:
         known = values.dropna()
         archs = [space.decode(str(text)) for text in known.index]
-        self.space = space
         self.numbers: list[dict[tuple[str, ...], int]] = [{} for _ in space.edges]
         rows = [
             [numbers.setdefault(ops, len(numbers)) for numbers, ops in zip(self.numbers, arch.kept, strict=True)]
@@ -94,6 +93,14 @@ class OpLatencies:
         except KeyError as error:
             raise UserError(f"the table of latencies has no {error.args[0]} of space {space.name!r}") from error
         return AddedUp(space, float(times[REST, REST]), by_op)
+
+    def told(self) -> str:
+        """How well it predicts, in one line."""
+        check = self.about["check"]
+        return (
+            f"predictions of {check['networks']} other networks miss by {check['median_error']:.1f} % (median) and"
+            f" {check['p90_error']:.1f} % (90th percentile); rank correlation {check['spearman']:.3f}"
+        )
 
     def save(self, path: AnyPath) -> None:
         """Write a parquet file that is there whole or not at all."""

@@ -95,7 +95,8 @@ def run(flags: BaselineFlags, console: Console) -> None:
     from zcpt_ray.reports.search_report import print_result
     from zcpt_ray.reports.tables import comparison_table, with_dashes, write_table
     from zcpt_ray.reports.terminal import print_table
-    from zcpt_ray.search.resolved import Search, smoke
+    from zcpt_ray.resources import RESOURCES
+    from zcpt_ray.search.resolved import Search, flags_of, smoke
     from zcpt_ray.search.run_files import VALIDATIONS
     from zcpt_ray.storage.paths import any_path
 
@@ -104,8 +105,8 @@ def run(flags: BaselineFlags, console: Console) -> None:
         benchmark = require_benchmark(config.space, NASWOT_FLAG)
         for dataset in benchmark.datasets:
             benchmark.accuracies(dataset, "test accuracy")  # raises where the table is a partial one
-        if config.limits:
-            raise UserError(f"{NASWOT_FLAG} draws from all networks: leave out --max-params and --max-flops")
+        if limited := [RESOURCES[name] for name in config.limits]:
+            raise UserError(f"{NASWOT_FLAG} draws from all networks: leave out {flags_of(limited)}")
     if flags.smoke:
         config, named = smoke(config), {label: smoke(each) for label, each in named.items()}
     out, beside_paper = any_path(flags.out), not flags.smoke

@@ -61,8 +61,7 @@ def run(flags: FitFlags, console: Console) -> "Fitted":
         config = as_small(config)
     console.print(f"Fit a network to {config.dataset} in about {config.minutes:g} minutes", highlight=False)
     from zcpt_ray.cli.running import search_runner
-    from zcpt_ray.experiments.fitting import exported, fit
-    from zcpt_ray.reports.html_report import write_report
+    from zcpt_ray.experiments.fitting import fit, report_fit
     from zcpt_ray.reports.output import Output
     from zcpt_ray.storage.paths import any_path, require_storage
 
@@ -74,18 +73,7 @@ def run(flags: FitFlags, console: Console) -> "Fitted":
         console.print(line, soft_wrap=True, highlight=False)
 
     fitted = fit(config, directory, search_runner(Cluster(local=True), console), say)
-    for line in exported(fitted):
-        say(line)
-    Output(directory, console).table(fitted.comparison, "comparison", f"On {config.dataset}, trained alike")
-    if fitted.verdict:
-        say(fitted.verdict[0].upper() + fitted.verdict[1:])
-    page, _ = write_report([directory], directory)
-    metrics = fitted.model.info.metrics
-    say(f"Report: {page}")
-    say(
-        f"Model: {directory / 'model.pt'}, {fitted.model.info.params / 1e6:.3f} M parameters,"
-        f" {metrics['latency_ms']:.2f} ms, test error {metrics['top1_error']:.2f} %"
-    )
+    report_fit(fitted, Output(directory, console), say)
     print_next(console, ("predict", directory, "IMAGES..."))
     return fitted
 

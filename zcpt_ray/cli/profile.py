@@ -61,7 +61,7 @@ def run(flags: ProfileFlags, console: Console) -> None:
     from pathlib import Path
 
     from zcpt_ray.errors import UserError
-    from zcpt_ray.experiments.profiling import Conditions, profile_space, said
+    from zcpt_ray.experiments.profiling import Conditions, profile_space
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.spaces import find_space
     from zcpt_ray.storage.paths import any_path, require_storage
@@ -79,5 +79,5 @@ def run(flags: ProfileFlags, console: Console) -> None:
     found.save(out)
     table = found.table.assign(edge=found.table["edge"].replace("", "(the rest)"))
     print_table(console, table.round(4), f"Milliseconds on {found.about['cpu']}, {flags.threads} thread(s)")
-    console.print(said(found), highlight=False)
+    console.print(found.told(), highlight=False)
     console.print(f"Table: {out}", soft_wrap=True, highlight=False)

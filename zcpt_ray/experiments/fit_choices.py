@@ -1,6 +1,5 @@
 """What `zcpt fit` chooses where the user does not: from the data, and from the time that there is."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +14,6 @@ from zcpt_ray.spaces import find_space
 from zcpt_ray.training.pace import images_per_second
 from zcpt_ray.training.plan import TrainPlan
 
-log = logging.getLogger(__name__)
 SIZES = (224, 192, 160, 128, 96, 64)
 """Pixels a side that larger images are brought to, the largest for which there is time."""
 SMALL_UP_TO = 64
@@ -82,9 +80,9 @@ def _fitting_size(config: FitConfig, training: TrainConfig, images: ImageSet, ne
     seconds = TRAINING_SHARE * 60 * config.minutes
     natural, count = images.image_shape[-1], min(len(images), config.max_images or len(images))
     sizes = [natural, *(size for size in SIZES if size < natural)] if natural <= SIZES[0] else list(SIZES)
+    plan = _random_plan(training)
     for size in sizes:
-        shape = (images.image_shape[0], size, size)
-        speed = images_per_second(_random_plan(training), images.num_classes, shape)
+        speed = images_per_second(plan, images.num_classes, (images.image_shape[0], size, size))
         if count * networks * (config.epochs or WISHED_EPOCHS) / speed <= seconds:
             return size
     return sizes[-1]

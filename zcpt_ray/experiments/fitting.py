@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
 from zcpt_ray.configs import SearchConfig, TrainConfig
-from zcpt_ray.datasets import find_dataset
 from zcpt_ray.datasets.minibatches import ImageSet
-from zcpt_ray.engine.timing import Latency, Pass, cpu_threads, time_in_turn
+from zcpt_ray.engine.timing import Latency, cpu_threads, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.fit_choices import (
     SMALL_UP_TO,
@@ -29,6 +27,8 @@ from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
 from zcpt_ray.experiments.single_search import RunSearch, run_or_read
 from zcpt_ray.experiments.training_grid import Training, training_directory, write_grid
 from zcpt_ray.fit_config import FitConfig
+from zcpt_ray.reports.html_report import write_report
+from zcpt_ray.reports.output import Output
 from zcpt_ray.resources import RESOURCES
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.resources import USAGES
@@ -62,7 +62,7 @@ class Fitted(NamedTuple):
 
 
 def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.info) -> Fitted:
-    """Search, train, compare and export; what `directory` has already is not done again.
+    """Search, train and compare; what `directory` has already is not done again.
 
     `run` runs a search in its folder. `say` is told each choice.
 
@@ -84,17 +84,17 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
     result = run_or_read(Search.of(search), directory / "search", run).result
     archs = {FOUND: result.best.arch} | ({} if config.alone else _rivals(search, directory, run))
     plans = {name: TrainPlan.of(replace(choices.training, arch=arch)) for name, arch in archs.items()}
+    images, tests = (plans[FOUND].dataset.load(split) for split in ("train", "test"))
     if not config.alone:
-        plans |= _known(choices.training)
+        plans |= _known(choices.training, images.image_shape[-1])
     training = choices.training
     if training.epochs is None:
-        images = plans[FOUND].dataset.load("train")
         left = max(60 * config.minutes - (time.monotonic() - started), 60 * config.minutes * (1 - TRAINING_SHARE))
         training, said = fitting_epochs(config, list(plans.values()), images, left * 0.95)
         for line in said:
             say(line)
         _keep_choices(directory, replace(choices, training=training))
-    if doubt := _doubt(plans[FOUND]):
+    if doubt := _doubt(len(tests)):
         say(doubt)
     grid = [
         Training(name, TrainPlan.of(replace(training, arch=plan.config.arch, space=plan.config.space)))
@@ -105,12 +105,11 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
         say(f"train {each.arch_name} ({number} of {len(grid)})")
         for _ in train(each.plan, training_directory(directory / "training", each.plan)):
             pass
-    return _compared(search, grid, directory)
+    return _compared(search, grid, images, len(tests), directory)
 
 
-def _doubt(plan: TrainPlan) -> str:
+def _doubt(tests: int) -> str:
     """What to think of errors on few test images; nothing of many."""
-    tests = len(plan.dataset.load("test"))
     if tests >= FEW_TESTS:
         return ""
     return f"only {tests} test images: errors that differ by less than {100 / math.sqrt(tests):.0f} points say nothing"
@@ -144,21 +143,22 @@ def _rivals(search: SearchConfig, directory: AnyPath, run: RunSearch) -> dict[st
     return found
 
 
-def _known(training: TrainConfig) -> dict[str, TrainPlan]:
+def _known(training: TrainConfig, image_size: int) -> dict[str, TrainPlan]:
     """Well-known networks in the form for images of this size, whatever the limits."""
-    dataset = find_dataset(training.dataset, training.images)
-    small = dataset.load("train").image_shape[-1] <= SMALL_UP_TO
+    small = image_size <= SMALL_UP_TO
     names = [name for name in KNOWN_NETWORKS if name.endswith("-cifar") == small]
     return {name: TrainPlan.of(replace(training, space=name, arch=WHOLE)) for name in names}
 
 
-def _compared(search: SearchConfig, grid: list[Training], directory: AnyPath) -> Fitted:
+def _compared(
+    search: SearchConfig, grid: list[Training], images: ImageSet, num_tests: int, directory: AnyPath
+) -> Fitted:
     """The table of all networks, and the model of the one that was found."""
     folders = {each.arch_name: training_directory(directory / "training", each.plan) for each in grid}
     models = {name: load_model(folder) for name, folder in folders.items()}
     latencies = dict(zip(models, _latencies(list(models.values())), strict=True))
-    dataset, most = grid[0].plan.dataset, grid[0].config.max_images
-    images, tests = dataset.load("train"), len(dataset.load("test"))
+    num_tests = min(num_tests, grid[0].config.max_images or num_tests)
+    of_this_machine = bool(search.device_table and conditions_of(any_path(search.device_table)))
     rows = []
     for each in grid:
         result, latency = TrainResult.load(folders[each.arch_name]), latencies[each.arch_name]
@@ -166,14 +166,16 @@ def _compared(search: SearchConfig, grid: list[Training], directory: AnyPath) ->
         row: dict[str, object] = {
             "network": each.arch_name,
             "test error [%]": result.error,
-            "standard error": 100 * math.sqrt(wrong * (1 - wrong) / min(tests, most or tests)),
+            "standard error": 100 * math.sqrt(wrong * (1 - wrong) / num_tests),
             RESOURCES["params_m"].column: result.params / 1e6,
             RESOURCES["flops_m"].column: result.flops / 1e6,
             RESOURCES["latency_ms"].column: latency.median_ms,
             "epochs": len(result.history),
         }
         if search.limits:
-            amounts = _amounts(search, each.plan, images, latency)
+            amounts = _amounts(search, each.plan, images)
+            if of_this_machine:
+                amounts["latency_ms"] = latency.median_ms
             row["keeps the limits"] = _keeps(amounts, search.limits)
             row |= {RESOURCES[name].column: amounts[name] for name in amounts if RESOURCES[name].column not in row}
         rows.append(row)
@@ -187,24 +189,16 @@ def _compared(search: SearchConfig, grid: list[Training], directory: AnyPath) ->
 
 def _latencies(models: list[TrainedModel]) -> list[Latency]:
     """Of one image on one thread of this machine's CPU, in turn."""
-
-    def one_pass(model: TrainedModel) -> Pass:
-        images = torch.zeros(1, len(model.info.mean), model.info.image_size, model.info.image_size)
-        return lambda: model.network(images)
-
     with cpu_threads(1):
-        return [Latency.of(taken) for taken in time_in_turn([one_pass(model) for model in models], PASSES).T.tolist()]
+        return [Latency.of(taken) for taken in time_in_turn([model.one_pass() for model in models], PASSES).T.tolist()]
 
 
-def _amounts(search: SearchConfig, plan: TrainPlan, images: ImageSet, latency: Latency) -> dict[str, float]:
+def _amounts(search: SearchConfig, plan: TrainPlan, images: ImageSet) -> dict[str, float]:
     """What a network takes up of what the search limits; NaN where that is a device's that did not measure it."""
     there = Search.of(replace(search, space=plan.config.space, method="discretize", max=()))
-    here = search.device_table and conditions_of(any_path(search.device_table))
     found = {}
     for name in search.limits:
-        if name == "latency_ms" and here:
-            found[name] = latency.median_ms
-        elif RESOURCES[name].of_device and plan.config.space != search.space:
+        if RESOURCES[name].of_device and plan.config.space != search.space:
             found[name] = math.nan
         else:
             found[name] = USAGES[name](there, images).of(there.space.decode(plan.config.arch))
@@ -232,7 +226,23 @@ def verdict(table: pd.DataFrame) -> str:
     return f"the search found more than parameters alone: {beside}"
 
 
-def exported(fitted: Fitted) -> list[str]:
+def report_fit(fitted: Fitted, output: Output, say: Say) -> None:
+    """Export the model, write and print the comparison, and write the report."""
+    directory, info = fitted.directory, fitted.model.info
+    for line in _exported(fitted):
+        say(line)
+    output.table(fitted.comparison, "comparison", f"On {info.config.dataset}, trained alike")
+    if fitted.verdict:
+        say(fitted.verdict[0].upper() + fitted.verdict[1:])
+    page, _ = write_report([directory], directory)
+    say(f"Report: {page}")
+    say(
+        f"Model: {directory / MODEL_FILE}, {info.params / 1e6:.3f} M parameters, {info.metrics['latency_ms']:.2f} ms,"
+        f" test error {info.metrics['top1_error']:.2f} %"
+    )
+
+
+def _exported(fitted: Fitted) -> list[str]:
     """Write the model as ONNX and as a plain PyTorch file; what was written, or why not, in lines."""
     if not isinstance(fitted.directory, Path):
         return [f"not exported, as {fitted.directory} is no local folder: zcpt export {fitted.directory} --out FOLDER"]

@@ -12,7 +12,7 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets import find_dataset
 from zcpt_ray.devices import cpu_name
 from zcpt_ray.errors import UserError
-from zcpt_ray.experiments.profiling import TOGETHER, Conditions, measure_networks, profile_space, said
+from zcpt_ray.experiments.profiling import TOGETHER, Conditions, measure_networks, profile_space
 from zcpt_ray.identity import digest
 from zcpt_ray.registry import own_content
 from zcpt_ray.resources import MEASURED_LATENCY
@@ -40,7 +40,7 @@ def kept_profile(space: Space, conditions: Conditions, report: Callable[[str], N
     if not path.exists():
         log.info("time the ops of %s on this machine, once: -> %s", space.name, path)
         found = profile_space(space, conditions, report)
-        log.info(said(found))
+        log.info(found.told())
         found.save(path)
     return path
 

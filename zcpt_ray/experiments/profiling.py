@@ -21,7 +21,6 @@ from zcpt_ray.search.methods import random_arch
 from zcpt_ray.seeding import generator
 from zcpt_ray.spaces import Space
 from zcpt_ray.spaces.costs import candidate_ops
-from zcpt_ray.training.export import onnx_pass
 from zcpt_ray.versions import versions
 
 RUNTIMES = ("torch", "onnxruntime")
@@ -63,7 +62,11 @@ class Conditions:
     def run(self, network: nn.Module, *inputs: Any) -> Pass:
         """A pass, of images or of what an op reads."""
         given = inputs or (self.images,)
-        return onnx_pass(network, given, self.threads) if self.runtime == "onnxruntime" else lambda: network(*given)
+        if self.runtime == "torch":
+            return lambda: network(*given)
+        from zcpt_ray.training.export import onnx_pass  # every search imports this module, few want that one
+
+        return onnx_pass(network, given, self.threads)
 
 
 class Stopwatch:
@@ -158,15 +161,6 @@ def measure_networks(space: Space, archs: Sequence[ArchSpec], conditions: Condit
             rounds = rounds_for(float(np.median(time_in_turn(passes, 1))))
             found += [Latency.of(taken) for taken in time_in_turn(passes, 2 * rounds).T.tolist()]
     return found
-
-
-def said(found: OpLatencies) -> str:
-    """How well a table predicts, in one line."""
-    check = found.about["check"]
-    return (
-        f"predictions of {check['networks']} other networks miss by {check['median_error']:.1f} % (median) and"
-        f" {check['p90_error']:.1f} % (90th percentile); rank correlation {check['spearman']:.3f}"
-    )
 
 
 def _covering(space: Space, conditions: Conditions, random: np.random.Generator) -> list[ArchSpec]:

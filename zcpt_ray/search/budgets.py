@@ -25,30 +25,28 @@ class Budget:
         """The part of the budget that is used up, by what is scarcest; more than 1 is too much. 0 without limits."""
         return max((amounts[name] / limit for name, limit in self.limits.items()), default=0.0)
 
-    def paced(self, arch: PartialArch) -> float:
-        """How `arch` is on its way into the budget; more than 1 is behind.
+    def first_on_its_way(self, archs: Sequence[PartialArch]) -> PartialArch:
+        """The first of `archs`, which have one more edge decided, that can be finished within the budget and is on its
+        way into it, or is least behind.
 
         What its ways to finish take up on average should come down from that of the whole space to the limit evenly,
         edge by edge. Otherwise the edges that are decided first use the budget up, and the others get what costs
         nothing.
         """
-        share = 1 - len(arch.open_edges) / max(1, len(PartialArch.all_open(arch.edges).open_edges))
-        return max(
-            (
-                usage.typical(arch) / max(limit, start - (start - limit) * share)
-                for name, limit in self.limits.items()
-                for usage in [self.usages[name]]
-                for start in [usage.typical(PartialArch.all_open(arch.edges))]
-            ),
-            default=0.0,
-        )
-
-    def first_on_its_way(self, archs: Sequence[PartialArch]) -> PartialArch:
-        """The first that can be finished within the budget and is on its way into it, or is least behind."""
         if not self.limits:
             return archs[0]
+        start = PartialArch.all_open(archs[0].edges)
+        share = 1 - len(archs[0].open_edges) / len(start.open_edges)
+        allowed = {}
+        for name, limit in self.limits.items():
+            typical = self.usages[name].typical(start)
+            allowed[name] = max(limit, typical - (typical - limit) * share)
+
+        def behind(arch: PartialArch) -> float:
+            return max(self.usages[name].typical(arch) / amount for name, amount in allowed.items())
+
         fitting = [arch for arch in archs if self.used(arch) <= 1] or [min(archs, key=self.used)]
-        return first_within(fitting, self.paced)
+        return first_within(fitting, behind)
 
     def used(self, arch: PartialArch) -> float:
         """The part that the cheapest way to finish `arch` uses up, were there one for all resources."""

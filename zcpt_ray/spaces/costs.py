@@ -31,9 +31,6 @@ class Cost:
     params: int
     flops: int
 
-    def __str__(self) -> str:
-        return f"{self.params / MILLION:.3f} M parameters and {self.flops / MILLION:.1f} M multiply-adds"
-
 
 class Usage(Protocol):
     """How much architectures of a space take up of something."""
@@ -152,14 +149,6 @@ class Costs:
             if cost not in costs.values():
                 costs[name] = cost
         return costs
-
-    def least(self, arch: PartialArch) -> Cost:
-        """The fewest parameters and the fewest multiply-adds that `arch` can be finished with.
-
-        It is not always one architecture that has both.
-        """
-        by_params, by_flops = (self.of(self.space.cheapest(arch, costs)) for costs in (self.params, self.flops))
-        return Cost(by_params.params, by_flops.flops)
 
     def _by_op(self, net: nn.Module, counts: dict[nn.Module, int]) -> list[list[int]]:
         ops = candidate_ops(net)

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,23 +57,12 @@ def export_onnx(model: TrainedModel, folder: Path) -> list[Path]:
     images = _examples(model)
     with tempfile.TemporaryDirectory() as place:
         temporary = Path(place) / "model.onnx"
-        with _refused("ONNX"):
-            torch.onnx.export(
-                model.with_preprocessing(),
-                (images,),
-                temporary,
-                input_names=["images"],
-                output_names=["logits"],
-                opset_version=OPSET,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-                dynamic_shapes=ANY_NUMBER,
-            )
+        names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_NUMBER}
+        _write_onnx(model.with_preprocessing(), (images,), temporary, **names)
         written = onnx.load(temporary)
         onnx.helper.set_model_props(written, described(model.info))
         content = written.SerializeToString()
-    run = _session(content)
+    run = _runner(content)
     _check(model, images, lambda given: run(given.numpy()), "ONNX")
     write_whole(path, content)
     return [path]
@@ -118,25 +108,26 @@ def onnx_pass(module: nn.Module, inputs: Sequence[Tensor], threads: int) -> Call
         UserError: missing packages, or a module that ONNX does not take.
     """
     _require("onnx", "onnxscript", "onnxruntime")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "module.onnx"
-        with _refused("ONNX"):
-            torch.onnx.export(
-                module.eval(),
-                tuple(inputs),
-                path,
-                opset_version=OPSET,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        _write_onnx(module.eval(), tuple(inputs), path)
+        session = _session(path.read_bytes(), threads)
     feed = {given.name: tensor.numpy() for given, tensor in zip(session.get_inputs(), inputs, strict=True)}
     return lambda: session.run(None, feed)
+
+
+def _write_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, **options: Any) -> None:
+    with _refused("ONNX"):
+        torch.onnx.export(
+            module,
+            inputs,
+            path,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            **options,
+        )
 
 
 class _Calibration:
@@ -159,19 +150,24 @@ def _pixels(images: ImageSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _test_error(content: bytes, test: ImageSet) -> float:
-    run = _session(content)
+    run = _runner(content)
     wrong = [(run(pixels).argmax(1) != labels).sum() for pixels, labels in _pixels(test)]
     return 100 * float(sum(wrong)) / len(test)
 
 
-def _session(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
+def _runner(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
     """Images -> logits, by onnxruntime."""
+    session = _session(content)
+    return lambda images: session.run(None, {"images": images})[0]
+
+
+def _session(content: bytes, threads: int = 1) -> Any:
+    """Of onnxruntime, on one thread if not told otherwise: its threads spin where others work."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # its threads spin where others work
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images})[0]
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def export_torch(model: TrainedModel, folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets.decoding import Decoder, EncodedImage, png_of
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.engine.memory import saved
-from zcpt_ray.engine.timing import Latency, cpu_threads, time_in_turn
+from zcpt_ray.engine.timing import Latency, Pass, cpu_threads, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.registry import own_content
 from zcpt_ray.spaces import find_space
@@ -124,9 +124,13 @@ class TrainedModel:
 
         `threads` of torch's, 0 as many as it has now; a few passes before warm up and are not counted.
         """
-        images = torch.zeros(batch_size, len(self.info.mean), self.info.image_size, self.info.image_size)
         with cpu_threads(threads):
-            return Latency.of(time_in_turn([lambda: self.network(images)], max(2, repeats))[:, 0].tolist())
+            return Latency.of(time_in_turn([self.one_pass(batch_size)], max(2, repeats))[:, 0].tolist())
+
+    def one_pass(self, batch_size: int = 1) -> Pass:
+        """A pass of so many images, to be timed."""
+        images = torch.zeros(batch_size, len(self.info.mean), self.info.image_size, self.info.image_size)
+        return lambda: self.network(images)
 
     def save(self, path: AnyPath) -> None:
         """Write a file that is there whole or not at all."""

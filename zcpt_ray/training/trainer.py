@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, held_out_places
 from zcpt_ray.devices import DEVICES, LOOK_STEPS, card_name
-from zcpt_ray.engine.depthwise import speed_up_depthwise
 from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.inspection import module_costs
 from zcpt_ray.engine.memory import saved
@@ -33,7 +32,7 @@ from zcpt_ray.training.image_feed import Feed, WorkerPart
 from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, trained_model
 from zcpt_ray.training.objective import TOP, Objective, judged, no_totals, over_all_workers
 from zcpt_ray.training.optimizer import optimizer
-from zcpt_ray.training.plan import TrainPlan, claim, compile_options, require_shapes, training_device
+from zcpt_ray.training.plan import TrainPlan, claim, compile_options, ready_to_train, require_shapes, training_device
 from zcpt_ray.training.records import EpochMetrics, TrainResult, kept_epoch
 from zcpt_ray.versions import versions
 
@@ -110,9 +109,7 @@ class Trainer:
         (self.images, validation), test = self._training_images(), self._load("test")
         self.seed = derive_seed(plan.config.seed, "training")
         require_shapes(plan, self.images.num_classes, self.images.image_shape)
-        self.net: nn.Module = self.untrained().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if (self.device, self.precision) == ("cpu", torch.float32):
-            speed_up_depthwise(self.net)
+        self.net = ready_to_train(self.untrained(), self.device, self.precision)
         self.feed, self.tests = self._feed(self.images), self._feed(test)
         self.validation = self._feed(validation) if validation else None
         self.objective = Objective.of(self.recipe, self.images, plan.config.mixup, self.device)
