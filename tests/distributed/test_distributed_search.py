@@ -399,3 +399,11 @@ def test_validation_takes_what_proposals_leave(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(pool, "collect", never)
     assert asyncio.run(running()) == [0, 0, 1, 2, 3, 4]
     assert sorted(arch for together, _ in pool.running for arch in together) == sorted(archs)
+
+
+def test_proposals_without_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random ones take none, and a validation of no minibatch neither."""
+    config, space = dataclasses.replace(SMALL, method="random", num_proposals=1), find_space(SMALL.space)
+    pool = CandidatePool.__ray_actor_class__(Search.of(config), str(tmp_path / "run"), {"num_cpus": 1})
+    asyncio.run(pool.add(Proposal(0, space.encode(space.arch(3)), (), 0, 1.0)))
+    assert list(pool.store.proposals) == [0]

@@ -79,7 +79,7 @@ class CandidatePool:
         await self._keep([found])
         if isinstance(found, Proposal):
             self.proposals_done.set(len(self.store.proposals))
-            self.scores_taken.inc(found.num_evaluations)
+            self._count(found.num_evaluations)
             self._start_validation()
 
     async def scored(self, index: int, scores: int) -> None:
@@ -114,6 +114,11 @@ class CandidatePool:
         resources = {"CPU": float(self.options["num_cpus"]), "GPU": float(self.options.get("num_gpus", 0))}
         return select(self.store, costs, budget, wall, resources)
 
+    def _count(self, scores: int) -> None:
+        """Add to the metric; Ray refuses to add 0, as a random proposal has it."""
+        if scores:
+            self.scores_taken.inc(scores)
+
     def _start_validation(self) -> None:
         """Submit what is missing and not under way, as far as there is room.
 
@@ -137,7 +142,7 @@ class CandidatePool:
         task = as_task(_validate, calls_of_a_worker(self.options)).options(**self.options)
         validations = await task.remote(self.search, self.data, part, here, self.watchdog)
         await self._keep(validations)
-        self.scores_taken.inc(sum(len(validation.measures) for validation in validations))
+        self._count(sum(len(validation.measures) for validation in validations))
         del self.running[part]
         self.validating.pop(part, None)
         self._start_validation()
