@@ -28,9 +28,8 @@ from zcpt_ray.experiments.single_search import run_directory
 from zcpt_ray.experiments.training_grid import training_directory
 from zcpt_ray.fit_config import FitConfig
 from zcpt_ray.keywords import RankFields, SearchFields, TrainFields
-from zcpt_ray.proxies import PROXIES, Proxy
+from zcpt_ray.proxies import Proxy, find_proxy
 from zcpt_ray.proxies.base import score_network
-from zcpt_ray.registry import lookup
 from zcpt_ray.reports.ablation_report import report_ablation
 from zcpt_ray.reports.html_report import write_report
 from zcpt_ray.reports.output import Output
@@ -112,7 +111,7 @@ def score(net: nn.Module, batch: Batch, proxy: str | Proxy = "nwot") -> float:
     Raises:
         UserError: an unknown proxy, one that only ranks networks against each other (tenas), or a NaN.
     """
-    return score_network(lookup(PROXIES, proxy, "proxy") if isinstance(proxy, str) else proxy, net, batch)
+    return score_network(find_proxy(proxy) if isinstance(proxy, str) else proxy, net, batch)
 
 
 def rank(

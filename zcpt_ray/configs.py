@@ -105,6 +105,7 @@ AS_THEY_ARE = ImageOptions()
 
 
 LANES = ("together", "in-turn")
+SCOPES = ("", "edge", "step")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,13 @@ class SearchConfig:
     dataset: str = "digits"
     """Data set, or a folder of images with a subfolder per class; its images give the minibatches."""
     proxy: str = "nwot-released"
-    """Zero-cost proxy S that scores supernets and networks."""
+    """Zero-cost proxy S that scores supernets and networks, or several joined by +."""
+    aggregation: str = "log-rank"
+    """Of several proxies joined by +, as nwot+synflow: how ranks are added up, by log-rank, mean-rank or borda."""
+    scope: str = ""
+    """Among which ops such proxies rank: those of an edge, or all that are scored together in a step; by default as the
+    scoring says, step.
+    """
     scoring: str = "zc-pt"
     """Operation scoring function: what is asked of the proxy to rate an op."""
     method: str = "discretize"
@@ -184,7 +191,8 @@ class SearchConfig:
         for resource in RESOURCES.values():
             if (limit := getattr(self, resource.field)) is not None and not 0 < limit < math.inf:
                 raise UserError(f"{resource.field} must be a number of {resource.units} above 0, got {limit}")
-        for name, choices in (("device", (*DEVICE_NAMES, *TARGETS)), ("target", TARGETS), ("lanes", LANES)):
+        allowed = {"device": (*DEVICE_NAMES, *TARGETS), "target": TARGETS, "lanes": LANES, "scope": SCOPES}
+        for name, choices in allowed.items():
             if getattr(self, name) not in choices and (name, self.target) != ("target", ""):
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")
         if self.target and self.device_table:

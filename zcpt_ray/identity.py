@@ -23,6 +23,8 @@ from zcpt_ray.plugins import file_of, files_digest, is_own, neighbours
 LATER_FIELDS = {
     "images": AS_THEY_ARE,
     "lanes": "together",
+    "aggregation": "log-rank",
+    "scope": "",
     **dict.fromkeys(("max_memory_mb", "max_file_mb", "max_latency_ms", "max_energy_mj")),
     "max": (),
     "target": "",

@@ -13,6 +13,8 @@ class SearchFields(TypedDict, total=False):
     space: str | Path
     dataset: str | Path
     proxy: str
+    aggregation: str
+    scope: str
     scoring: str
     method: str
     order: str
@@ -41,6 +43,7 @@ class RankFields(TypedDict, total=False):
 
     space: str | Path
     dataset: str | Path
+    aggregation: str
     num_validations: int
     batch_size: int
     seed: int

@@ -281,6 +281,8 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "scoring": "x",
         "order": "x",
         "lanes": "in-turn",
+        "aggregation": "borda",
+        "scope": "edge",
         "num_proposals": 7,
         "num_validations": 7,
     }

@@ -21,7 +21,7 @@ RANK_HELP = Help(
     ),
     dict.fromkeys(
         (
-            *("scoring", "method", "order", "lanes", "num_proposals", "evaluations"),
+            *("scoring", "scope", "method", "order", "lanes", "num_proposals", "evaluations"),
             *BUDGET_FIELDS,
             *(training.name for training in fields(SupernetTraining)),
         ),

@@ -19,6 +19,27 @@ def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) 
 
 
 @contextmanager
+def watched_outputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside, `see` is given each tensor that one of `modules` gives."""
+
+    def hook(_: nn.Module, __: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            see(output)
+
+    hooks = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+def leaves_of(net: nn.Module) -> list[nn.Module]:
+    """The modules that have no children."""
+    return [module for module in net.modules() if not any(True for _ in module.children())]
+
+
+@contextmanager
 def module_modes(net: nn.Module, training: bool) -> Iterator[None]:
     """Inside, every module of `net` is in train or in eval mode; afterwards each is as it was."""
     modes = {module: module.training for module in net.modules()}

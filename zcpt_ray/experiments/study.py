@@ -84,9 +84,9 @@ def with_function(config: SearchConfig, function: str) -> SearchConfig:
     Raises:
         UserError: no such scoring or proxy, or a proxy is missing or too much.
     """
-    match = re.fullmatch(r"([\w-]+)(?:\(([\w-]+)\))?", function)
+    match = re.fullmatch(r"([\w-]+)(?:\(([\w+-]+)\))?", function)
     scoring, proxy = match.groups() if match else (function, None)
-    known = scoring in SCORINGS and (proxy is None or proxy in PROXIES)
+    known = scoring in SCORINGS and set((proxy or config.proxy).split("+")) <= set(PROXIES)
     if not known or function_name(changed := replace(config, scoring=scoring, proxy=proxy or config.proxy)) != function:
         raise UserError(
             f"unknown scoring function {function!r}; choose from {', '.join(SCORINGS)}, with a proxy in brackets where"

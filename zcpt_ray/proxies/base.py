@@ -65,6 +65,11 @@ class Proxy:
     combine: Callable[[Sequence[Measured]], list[float]] = only_measure
     measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], "Measuring"] | None = None
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether it only ranks networks against each other."""
+        return self.combine is not only_measure
+
     def images_needed(self, has_batch_norms: bool = True) -> int:
         """How many images a minibatch must have for the score of a network to say anything.
 
@@ -193,7 +198,7 @@ def score_network(proxy: Proxy, net: nn.Module, batch: Batch) -> float:
             f"a score needs a torch.nn.Module and a Batch(images, labels), got {type(net).__name__} and "
             f"{type(batch).__name__}"
         )
-    if len(proxy.measures) > 1:
+    if proxy.is_relative:
         raise UserError(f"proxy {proxy.name!r} only ranks networks against each other: one alone has no score")
     batch = _in_precision_of(net, batch)
     with exact_float32(), safe_pointwise(net):

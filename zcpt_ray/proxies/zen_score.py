@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.inspection import module_modes, running_layers
+from zcpt_ray.engine.inspection import leaves_of, module_modes, running_layers
 from zcpt_ray.engine.supernet import MaskedSupernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies.base import Proxy, in_memory_order
@@ -70,9 +70,8 @@ def _image_features(net: nn.Module) -> Iterator[list[Tensor]]:
             seen[:] = [tensor]
 
     pools = [module for module in net.modules() if isinstance(module, GLOBAL_POOLS)]
-    leaves = [module for module in net.modules() if not any(True for _ in module.children())]
     hooks = [pool.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for pool in pools] or [
-        leaf.register_forward_hook(lambda _, inputs, output: see(output)) for leaf in leaves
+        leaf.register_forward_hook(lambda _, inputs, output: see(output)) for leaf in leaves_of(net)
     ]
     try:
         yield seen

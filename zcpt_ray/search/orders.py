@@ -21,6 +21,8 @@ class Order:
 
     name: str
     visit: Callable[[Sequence[int], np.random.Generator], Visit]
+    compares_edges: bool = False
+    """Whether scores of ops of different edges are compared."""
 
 
 def fixed(edges: Sequence[int], random: np.random.Generator) -> Visit:
@@ -64,9 +66,9 @@ ORDERS: dict[str, Order] = {
     for order in (
         Order("fixed", fixed),
         Order("random", shuffled),
-        Order("global-op-iter", _iterative(max)),
-        Order("global-op-once", _once(max)),
-        Order("global-edge-iter", _iterative(_mean)),
-        Order("global-edge-once", _once(_mean)),
+        Order("global-op-iter", _iterative(max), compares_edges=True),
+        Order("global-op-once", _once(max), compares_edges=True),
+        Order("global-edge-iter", _iterative(_mean), compares_edges=True),
+        Order("global-edge-once", _once(_mean), compares_edges=True),
     )
 }

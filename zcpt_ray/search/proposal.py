@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch, draw_minibatch
@@ -110,13 +109,14 @@ class KnownSteps:
         """Give a step the scores that are known."""
         if found := self.known.get((step, turn)):
             scores.scores |= found.scores
+            scores.cohorts |= found.cohorts
             scores.num_evaluations += sum(map(len, found.scores.values()))
 
     def add(self, scores: "StepScores", step: int, turn: int) -> None:
         """Keep the scores of a step that is decided."""
         if (step, turn) not in self.known:
             seconds = time.perf_counter() - self.started
-            self.keep(ScoredStep(self.index, step, turn, dict(scores.scores), seconds))
+            self.keep(ScoredStep(self.index, step, turn, dict(scores.scores), seconds, dict(scores.cohorts)))
 
 
 def _discretize(search: Search, data: SearchData, index: int, steps: KnownSteps) -> Proposed:
@@ -181,7 +181,7 @@ class OpScorer:
         if isinstance(self.search.scoring.evidence, ProxyScores):
             config = self.search.config
             batch = draw_minibatch(self.data.images, config.batch_size, seed, local_device(config.device))
-            judge = ProxyJudge(self.search.proxy, self.supernet, batch, self.search.scoring.scope)
+            judge = ProxyJudge(self.search.proxy, self.supernet, batch, self.search.scope)
         return StepScores(self.search.scoring, Evidence(judge, self.oracle, self.trained), arch, self.op_params)
 
     def decided(self, arch: PartialArch) -> None:
@@ -198,7 +198,7 @@ class ProxyJudge:
     proxy: Proxy
     supernet: Supernet
     batch: Batch
-    scope: Literal["edge", "step"] = "step"
+    scope: str = "step"
 
     def __call__(self, archs: Sequence[PartialArch], edges: Sequence[int]) -> list[float]:
         """S of each architecture, compared with all of them, or with those of its edge."""
@@ -212,6 +212,12 @@ class ProxyJudge:
                 scores[index] = score
         return scores
 
+    def cohort(self, edge: int, edges: Sequence[int]) -> int:
+        """Among how many architectures the scores about `edge` are ranks; 0 where they are none."""
+        if not self.proxy.is_relative:
+            return 0
+        return edges.count(edge) if self.scope == "edge" else len(edges)
+
 
 class StepScores:
     """Op scores of one step: A_t and the evidence are fixed, no edge is scored twice. `op_params` settles equals."""
@@ -224,6 +230,7 @@ class StepScores:
         self.arch = arch
         self.op_params = op_params
         self.scores: dict[int, list[float]] = {}
+        self.cohorts: dict[int, int] = {}
         self.num_evaluations = 0
 
     def __call__(self, edges: Sequence[int]) -> dict[int, list[float]]:
@@ -231,6 +238,9 @@ class StepScores:
         pairs = [(edge, op) for edge in edges if edge not in self.scores for op in self.arch.edges[edge].candidates]
         if pairs:
             self.scores |= by_edge(pairs, self.scoring.score(self.evidence, self.arch, pairs))
+            if isinstance(self.evidence.judge, ProxyJudge):
+                asked = [edge for edge, _ in pairs]
+                self.cohorts |= {edge: self.evidence.judge.cohort(edge, asked) for edge in set(asked)}
         self.num_evaluations += len(pairs)
         return {edge: self.scores[edge] for edge in edges}
 
@@ -277,4 +287,4 @@ def decide(
         wanted = _next(visit, scores(wanted), arch)
     edge = arch.edges[wanted]
     by_op = dict(zip(edge.candidates, scores([wanted])[wanted], strict=True))
-    return wanted, Decision(step, edge.name, scores.best(wanted, arch, budget), by_op)
+    return wanted, Decision(step, edge.name, scores.best(wanted, arch, budget), by_op, scores.cohorts.get(wanted, 0))

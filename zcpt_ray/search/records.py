@@ -20,13 +20,15 @@ from zcpt_ray.storage.run_directory import CHECKSUM, read_json, write_json
 class Decision:
     """An edge, the ops it kept, and the score of each of its ops at that moment.
 
-    `step` counts the minibatches of the proposal.
+    `step` counts the minibatches of the proposal. Where the scores are ranks (tenas, aggregates), `cohort` says among
+    how many ops; otherwise it is 0.
     """
 
     step: int
     edge: str
     kept: tuple[str, ...]
     scores: dict[str, float]
+    cohort: int = 0
 
     @classmethod
     def from_dict(cls, raw: Any) -> "Decision":
@@ -35,7 +37,7 @@ class Decision:
         Raises:
             KeyError, TypeError, ValueError: it is none.
         """
-        fields = _fields(cls, raw, step=int, edge=str, kept=list, scores=dict)
+        fields = _fields(cls, raw, {"cohort": 0}, step=int, edge=str, kept=list, scores=dict, cohort=int)
         scores = {_of_kind(op, str): float(score) for op, score in raw["scores"].items()}
         return cls(**{**fields, "kept": tuple(_of_kind(op, str) for op in raw["kept"]), "scores": scores})
 
@@ -53,7 +55,7 @@ class Proposal:
     @classmethod
     def from_dict(cls, raw: Any) -> "Proposal":
         """As `Decision.from_dict`."""
-        fields = _fields(cls, raw, index=int, arch=str, decisions=list, num_evaluations=int, seconds=float)
+        fields = _fields(cls, raw, {}, index=int, arch=str, decisions=list, num_evaluations=int, seconds=float)
         return cls(**{**fields, "decisions": tuple(map(Decision.from_dict, raw["decisions"]))})
 
 
@@ -62,7 +64,7 @@ class ScoredStep:
     """What a step of a proposal under way was decided by, so that it need not be scored again.
 
     `turn` counts the decisions of a step that are rated one after another; `scores` are those of the ops of an edge, by
-    its index; `seconds` those that the proposal had taken by then.
+    its index; `seconds` those that the proposal had taken by then; `cohorts` as in `Decision`, by edge.
     """
 
     index: int
@@ -70,12 +72,16 @@ class ScoredStep:
     turn: int
     scores: dict[int, list[float]]
     seconds: float
+    cohorts: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, raw: Any) -> "ScoredStep":
         """As `Decision.from_dict`."""
-        fields = _fields(cls, raw, index=int, step=int, turn=int, scores=dict, seconds=float)
-        return cls(**{**fields, "scores": {int(e): list(map(float, values)) for e, values in raw["scores"].items()}})
+        kinds = {"index": int, "step": int, "turn": int, "scores": dict, "seconds": float, "cohorts": dict}
+        fields = _fields(cls, raw, {"cohorts": {}}, **kinds)
+        scores = {int(edge): list(map(float, values)) for edge, values in raw["scores"].items()}
+        cohorts = {int(edge): _of_kind(count, int) for edge, count in fields["cohorts"].items()}
+        return cls(**{**fields, "scores": scores, "cohorts": cohorts})
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Validation:
     @classmethod
     def from_dict(cls, raw: Any) -> "Validation":
         """As `Decision.from_dict`."""
-        fields = _fields(cls, raw, arch=str, measures=dict, seconds=float)
+        fields = _fields(cls, raw, {}, arch=str, measures=dict, seconds=float)
         measures = {int(index): tuple(map(float, values)) for index, values in raw["measures"].items()}
         if not measures or min(measures) < 0:
             raise ValueError(f"scores on the minibatches {list(measures)}")
@@ -221,14 +227,17 @@ class Progress:
         return proposed and self.validations_done == self.validations_total
 
 
-def _fields(record: type, raw: Any, **kinds: type) -> dict[str, Any]:
+def _fields(record: type, raw: Any, later: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
     """The values of a record that JSON held, each of its kind; numbers are not negative.
+
+    Records once did not have the fields `later`, which gives what they stood for.
 
     Raises:
         KeyError, TypeError, ValueError: one is missing, or of another kind, or there are more.
     """
     if unknown := set(_of_kind(raw, dict)) - set(kinds):
         raise ValueError(f"{record.__name__} has no {', '.join(sorted(unknown))}")
+    raw = {**later, **raw}
     values = {name: _of_kind(raw[name], kind) for name, kind in kinds.items()}
     if negative := [name for name, value in values.items() if isinstance(value, int | float) and not value >= 0]:
         raise ValueError(f"{negative[0]} is {values[negative[0]]}")

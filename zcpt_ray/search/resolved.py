@@ -11,7 +11,7 @@ from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
 from zcpt_ray.devices import DEVICES, TARGETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import identity, run_name
-from zcpt_ray.proxies import PROXIES, Proxy
+from zcpt_ray.proxies import Proxy, find_proxy
 from zcpt_ray.registry import Named, located, lookup, own_content
 from zcpt_ray.resources import RESOURCES, Resource
 from zcpt_ray.search.methods import METHODS, Method
@@ -55,7 +55,7 @@ class Search:
         scoring = lookup(SCORINGS, config.scoring, "scoring")
         method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
         _check_limits(config, method)
-        space, proxy = find_space(config.space), lookup(PROXIES, scoring.proxy or config.proxy, "proxy")
+        space, proxy = find_space(config.space), find_proxy(scoring.proxy or config.proxy, config.aggregation)
         if proxy.thin and space.thin is None:
             raise UserError(
                 f"proxy {proxy.name!r} does not serve space {space.name!r}: "
@@ -66,13 +66,19 @@ class Search:
             raise UserError(
                 f"proxy {proxy.name!r} needs float64, which device {config.device!r} has not: use --device cpu"
             )
+        order, scope = lookup(ORDERS, config.order, "order"), config.scope or scoring.scope
+        if order.compares_edges and scope == "edge" and proxy.is_relative:
+            raise UserError(
+                f"order {order.name!r} compares the scores of different edges, which {proxy.name!r} ranks apart with"
+                " --scope edge: use --scope step"
+            )
         found = cls(
             config,
             space,
             find_dataset(config.dataset, config.images),
             proxy,
             scoring,
-            lookup(ORDERS, config.order, "order"),
+            order,
             method,
         )
         return dataclasses.replace(found, own=found._own_contents())
@@ -96,6 +102,11 @@ class Search:
         if named := changes.keys() & {"space", "dataset", "proxy", "scoring", "order", "method"}:
             raise ValueError(f"{', '.join(sorted(named))} cannot be changed without being looked up: use Search.of")
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
+
+    @property
+    def scope(self) -> str:
+        """Among which ops of a step a proxy ranks that only ranks: edge or step."""
+        return self.config.scope or self.scoring.scope
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def smoke(config: SearchConfig) -> SearchConfig:
 
     Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often.
     """
-    proxy = lookup(PROXIES, lookup(SCORINGS, config.scoring, "scoring").proxy or config.proxy, "proxy")
+    proxy = find_proxy(lookup(SCORINGS, config.scoring, "scoring").proxy or config.proxy, config.aggregation)
     training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
     return dataclasses.replace(
         config,

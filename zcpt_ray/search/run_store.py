@@ -14,7 +14,6 @@ import numpy as np
 
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import digest
-from zcpt_ray.proxies.base import only_measure
 from zcpt_ray.search.records import Progress, Proposal, ScoredCandidate, ScoredStep, SearchResult, Validation
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.run_files import PROPOSALS, STEPS, VALIDATIONS, claim_run, parsed, read_all, run_key
@@ -189,10 +188,9 @@ class RunStore:
         for validation in self._valid():
             for index, values in validation.measures.items():
                 measured[index, places[validation.arch]] = values
-        combine = self.search.proxy.combine
+        combine, relative = self.search.proxy.combine, self.search.proxy.is_relative
         rows = [
-            values[:, 0].tolist() if combine is only_measure else combine(list(map(tuple, values.tolist())))
-            for values in measured
+            combine(list(map(tuple, values.tolist()))) if relative else values[:, 0].tolist() for values in measured
         ]
         counted = [row for row in rows if any(map(math.isfinite, row))]
         left_out = len(rows) - len(counted)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from zcpt_ray.arch import PartialArch
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import ImageSet, draw_minibatch
 from zcpt_ray.devices import local_device
 from zcpt_ray.errors import UserError
@@ -48,6 +49,8 @@ class ScoreTable:
         self.proxy = search.proxy
         self.num_archs = space.num_archs
         depends = search.scored_by | {"dataset": config.dataset + fingerprint}
+        if config.aggregation != SearchConfig.aggregation:
+            depends["aggregation"] = config.aggregation
         told = (Path(config.space).stem, Path(config.dataset + fingerprint).name, search.proxy.name, digest(depends))
         self.path = (folder or cache_directory() / "scores") / f"{'-'.join(told)}.parquet"
         self.parts = self.path.with_suffix(".parts")
