@@ -106,6 +106,7 @@ AS_THEY_ARE = ImageOptions()
 
 LANES = ("together", "in-turn")
 SCOPES = ("", "edge", "step")
+VALIDATIONS = ("full", "race")
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,14 @@ class SearchConfig:
     """N: how often the whole supernet is discretized."""
     num_validations: int = 100
     """V: on how many minibatches each candidate is scored end to end; with 0 the most often proposed candidate wins."""
+    validation: str = "full"
+    """full scores each candidate on all V minibatches, race only as long as it can still win."""
+    error: float = 0.001
+    """Probability with which a race may drop the best candidate."""
+    validation_proxy: str = ""
+    """Proxy that scores candidates end to end; by default the one that scores ops."""
+    neighbours: int = 0
+    """The architectures one op away from so many of the best candidates become candidates too."""
     batch_size: int = 256
     """Images per minibatch."""
     seed: int = 0
@@ -187,11 +196,19 @@ class SearchConfig:
             object.__setattr__(self, "target", self.device)
             object.__setattr__(self, "device", "auto")
         take_as_declared(self)
-        check_least(self, {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1})
+        check_least(
+            self,
+            {"num_proposals": 1, "num_validations": 0, "batch_size": 2, "seed": 0, "evaluations": 1, "neighbours": 0},
+        )
+        if not 0 < self.error < 1:
+            raise UserError(f"error must lie between 0 and 1, got {self.error:g}")
+        if self.neighbours and not self.num_validations:
+            raise UserError("neighbours are found and ranked by validation: they need num_validations of at least 1")
         for resource in RESOURCES.values():
             if (limit := getattr(self, resource.field)) is not None and not 0 < limit < math.inf:
                 raise UserError(f"{resource.field} must be a number of {resource.units} above 0, got {limit}")
         allowed = {"device": (*DEVICE_NAMES, *TARGETS), "target": TARGETS, "lanes": LANES, "scope": SCOPES}
+        allowed |= {"validation": VALIDATIONS}
         for name, choices in allowed.items():
             if getattr(self, name) not in choices and (name, self.target) != ("target", ""):
                 raise UserError(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(choices)}")

@@ -25,6 +25,7 @@ LATER_FIELDS = {
     "lanes": "together",
     "aggregation": "log-rank",
     "scope": "",
+    **{"validation": "full", "error": 0.001, "validation_proxy": "", "neighbours": 0},
     **dict.fromkeys(("max_memory_mb", "max_file_mb", "max_latency_ms", "max_energy_mj")),
     "max": (),
     "target": "",

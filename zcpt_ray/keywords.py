@@ -21,6 +21,10 @@ class SearchFields(TypedDict, total=False):
     lanes: str
     num_proposals: int
     num_validations: int
+    validation: str
+    error: float
+    validation_proxy: str
+    neighbours: int
     batch_size: int
     seed: int
     evaluations: int

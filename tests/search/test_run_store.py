@@ -43,7 +43,7 @@ def test_what_is_missing_shrinks_to_nothing() -> None:
     store.add([proposal(1, "x")])
     assert store.missing_proposals() == [0, 2]
     assert store.missing_slices() == [("x", range(0, 10)), ("x", range(10, 12))]
-    assert dataclasses.astuple(store.progress(under_way=5)) == (1, 3, 0, 12, 2 + 5)
+    assert dataclasses.astuple(store.progress(under_way=5)) == (1, 3, 0, 12, 2 + 5, False)
     assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24, 6)
 
 
@@ -283,6 +283,10 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "lanes": "in-turn",
         "aggregation": "borda",
         "scope": "edge",
+        "validation": "race",
+        "error": 0.01,
+        "validation_proxy": "x",
+        "neighbours": 2,
         "num_proposals": 7,
         "num_validations": 7,
     }

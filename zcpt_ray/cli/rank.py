@@ -21,7 +21,19 @@ RANK_HELP = Help(
     ),
     dict.fromkeys(
         (
-            *("scoring", "scope", "method", "order", "lanes", "num_proposals", "evaluations"),
+            *(
+                "scoring",
+                "scope",
+                "validation",
+                "error",
+                "validation_proxy",
+                "neighbours",
+                "method",
+                "order",
+                "lanes",
+                "num_proposals",
+                "evaluations",
+            ),
             *BUDGET_FIELDS,
             *(training.name for training in fields(SupernetTraining)),
         ),

@@ -90,16 +90,18 @@ class CandidatePool:
         """Hear how many scores a slice under way has taken; as `scored`."""
         self.validating[part] = scores
 
-    async def advance(self, given: tuple[Any, Any], places: int) -> Progress:
+    async def advance(self, given: tuple[Any, Any, Budget], places: int) -> Progress:
         """Keep validation going (after a restart: all that is not stored), and say how far we are.
 
-        `given` are the reference to the images, which Ray passes on as it is for the tuple around it, and the watchdog;
+        `given` are the reference to the images, which Ray passes on as it is for the tuple around it, the watchdog, and
+        the budget;
         `places` says how many tasks the cluster runs at a time, or can come to run.
 
         Raises:
             Exception: what a validation task raised.
         """
-        (self.data, self.watchdog), self.places = given, places
+        (self.data, self.watchdog, budget), self.places = given, places
+        self.store.candidates.within(budget)
         for task in self.running.values():
             if task.done():  # only one that failed is still here
                 task.result()

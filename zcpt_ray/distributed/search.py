@@ -91,6 +91,7 @@ def _run(
     reference, data = ray.put(search), ray.put(found)
     costs = costs_on(search, found.images), found.budget
     looks = Looks()
+    given = data, looks.watchdog, found.budget
     # The pool stays where the run directory is, unless every node sees that: then it may move if its node dies.
     anywhere = not nodes_without(directory.absolute() / "config.json")
     here = NodeAffinitySchedulingStrategy(this_node(), soft=anywhere)
@@ -119,7 +120,7 @@ def _run(
                 added, adding = ray.wait(adding, num_returns=len(adding), timeout=0) if adding else ([], [])
                 ray.get(added)
                 looks.look()
-                progress: Progress = calls.answer(pool.advance.remote((data, looks.watchdog), places(options) + spare))
+                progress: Progress = calls.answer(pool.advance.remote(given, places(options) + spare))
                 report(progress)
                 if progress.is_complete:
                     result: SearchResult = calls.answer(pool.result.remote(*costs, time.perf_counter() - started))

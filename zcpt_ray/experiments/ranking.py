@@ -95,7 +95,7 @@ def rank_archs(
         report(f"{len(found)} of {len(texts)} architectures scored")
     scores = dict.fromkeys(texts, 0.0)
     for index in range(count):
-        combined = search.proxy.combine([found[text].measures[index] for text in texts])
+        combined = search.validation_proxy.combine([found[text].measures[index] for text in texts])
         for text, score in zip(texts, combined, strict=True):
             scores[text] += score / count
     costs = costs_on(search, images)

@@ -39,14 +39,16 @@ def run_search_locally(
     with store.at_work():
         data = data or load_data(search)
         require_same_data(store.folders, search.config, data.images)
+        store.candidates.within(data.budget)
         report(store.progress())
         for index in store.missing_proposals():
             under_way = lambda scores: report(store.progress(under_way=scores))  # noqa: E731
             known = store.steps_of(index)
             store.add([propose(search, data, index, under_way, known, lambda step: store.add([step]))])
             report(store.progress())
-        for archs, minibatches in together(store.missing_slices()):
-            tell = lambda scores: report(store.progress(validating=scores))  # noqa: E731
-            store.add(validate(search, data.images, archs, minibatches, tell))
-            report(store.progress())
+        while missing := together(store.missing_slices()):
+            for archs, minibatches in missing:
+                tell = lambda scores: report(store.progress(validating=scores))  # noqa: E731
+                store.add(validate(search, data.images, archs, minibatches, tell))
+                report(store.progress())
     return select(store, costs_on(search, data.images), data.budget, time.perf_counter() - started, resources)

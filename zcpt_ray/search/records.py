@@ -106,7 +106,9 @@ class Validation:
 class ScoredCandidate:
     """A distinct proposed architecture.
 
-    `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0.
+    `score` is the sum of its end-to-end scores over the V minibatches, 0 where V = 0; of one that left a race after
+    fewer `minibatches`, as if it had gone on like that. `times_proposed` is 0 for a neighbour, `first_proposal` that of
+    the candidate that it is the neighbour of.
     `params` and `flops` (multiply-adds on one image) are those of the network that one would train, `resources` what
     that takes up of those that the search limits, by their names in `RESOURCES`.
     """
@@ -117,6 +119,7 @@ class ScoredCandidate:
     first_proposal: int
     params: int
     flops: int
+    minibatches: int = 0
     resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -209,9 +212,9 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search is. `validations_total` grows while proposals bring new candidates.
+    """How far a search is. `validations_total` grows while there are new candidates, and in a race with each round.
 
-    `scores` are those that proposals have taken, the ones under way included.
+    `scores` are those that proposals have taken, the ones under way included; `settled` says whether there is a winner.
     """
 
     proposals_done: int
@@ -219,12 +222,13 @@ class Progress:
     validations_done: int
     validations_total: int
     scores: int
+    settled: bool = True
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""
         proposed = self.proposals_done == self.proposals_total
-        return proposed and self.validations_done == self.validations_total
+        return proposed and self.validations_done == self.validations_total and self.settled
 
 
 def _fields(record: type, raw: Any, later: Mapping[str, Any], **kinds: type) -> dict[str, Any]:

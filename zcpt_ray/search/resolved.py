@@ -36,6 +36,7 @@ class Search:
     space: Space = field(compare=False)
     dataset: Dataset = field(compare=False)
     proxy: Proxy = field(compare=False)
+    validation_proxy: Proxy = field(compare=False)
     scoring: Scoring = field(compare=False)
     order: Order = field(compare=False)
     method: Method | None = field(compare=False)
@@ -56,16 +57,9 @@ class Search:
         method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
         _check_limits(config, method)
         space, proxy = find_space(config.space), find_proxy(scoring.proxy or config.proxy, config.aggregation)
-        if proxy.thin and space.thin is None:
-            raise UserError(
-                f"proxy {proxy.name!r} does not serve space {space.name!r}: "
-                "it has no thin form to count linear regions in"
-            )
-        proxy.require_images(config.batch_size)
-        if "float64" in proxy.dtype and config.device in DEVICES and not DEVICES[config.device].has_float64:
-            raise UserError(
-                f"proxy {proxy.name!r} needs float64, which device {config.device!r} has not: use --device cpu"
-            )
+        judge = find_proxy(config.validation_proxy, config.aggregation) if config.validation_proxy else proxy
+        for each in (proxy, judge):
+            _check_serves(each, space, config)
         order, scope = lookup(ORDERS, config.order, "order"), config.scope or scoring.scope
         if order.compares_edges and scope == "edge" and proxy.is_relative:
             raise UserError(
@@ -77,6 +71,7 @@ class Search:
             space,
             find_dataset(config.dataset, config.images),
             proxy,
+            judge,
             scoring,
             order,
             method,
@@ -85,6 +80,8 @@ class Search:
 
     def _own_contents(self) -> dict[str, str]:
         parts: dict[str, Named] = {"space": self.space, "dataset": self.dataset, "proxy": self.proxy}
+        if self.config.validation_proxy:
+            parts["validation proxy"] = self.validation_proxy
         parts |= {"scoring": self.scoring, "order": self.order}
         if self.method:
             parts["method"] = self.method
@@ -99,7 +96,7 @@ class Search:
         Raises:
             ValueError: a change of a name.
         """
-        if named := changes.keys() & {"space", "dataset", "proxy", "scoring", "order", "method"}:
+        if named := changes.keys() & {"space", "dataset", "proxy", "validation_proxy", "scoring", "order", "method"}:
             raise ValueError(f"{', '.join(sorted(named))} cannot be changed without being looked up: use Search.of")
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **changes))
 
@@ -114,11 +111,19 @@ class Search:
         return identity(self.config, self.own)
 
     @property
+    def validated_by(self) -> dict[str, object]:
+        """What a score end to end depends on beside the architecture and the minibatch, whatever asks for it."""
+        return self._scored_by(self.validation_proxy, "validation" if self.config.validation_proxy else "proxy")
+
+    @property
     def scored_by(self) -> dict[str, object]:
-        """What a score depends on beside the architecture and the minibatch, whatever asks for it."""
-        kinds = ("space", "dataset", "proxy")
+        """The same for the scores of ops, and those of every network that some scorings ask for."""
+        return self._scored_by(self.proxy, "proxy")
+
+    def _scored_by(self, proxy: Proxy, kind: str) -> dict[str, object]:
+        kinds = ("space", "dataset", kind)
         depends: dict[str, object] = {"space": self.config.space, "dataset": self.config.dataset}
-        depends |= {"proxy": self.proxy.name, "batch_size": self.config.batch_size, "seed": self.config.seed}
+        depends |= {"proxy": proxy.name, "batch_size": self.config.batch_size, "seed": self.config.seed}
         if self.config.images != AS_THEY_ARE:
             depends["images"] = vars(self.config.images)
         own = {name: content for name, content in self.own.items() if name.split()[0] in kinds}
@@ -128,6 +133,19 @@ class Search:
     def run_id(self) -> str:
         """A short digest of the identity: the name of the run."""
         return run_name(self.config, self.own)
+
+
+def _check_serves(proxy: Proxy, space: Space, config: SearchConfig) -> None:
+    """Raises:
+    UserError: a proxy that does not serve the space, the minibatches or the device.
+    """
+    if proxy.thin and space.thin is None:
+        raise UserError(
+            f"proxy {proxy.name!r} does not serve space {space.name!r}: it has no thin form to count linear regions in"
+        )
+    proxy.require_images(config.batch_size)
+    if "float64" in proxy.dtype and config.device in DEVICES and not DEVICES[config.device].has_float64:
+        raise UserError(f"proxy {proxy.name!r} needs float64, which device {config.device!r} has not: use --device cpu")
 
 
 def _check_limits(config: SearchConfig, method: Method | None) -> None:
@@ -160,13 +178,14 @@ def smoke(config: SearchConfig) -> SearchConfig:
     Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often.
     """
     proxy = find_proxy(lookup(SCORINGS, config.scoring, "scoring").proxy or config.proxy, config.aggregation)
+    judge = find_proxy(config.validation_proxy, config.aggregation) if config.validation_proxy else proxy
     training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
     return dataclasses.replace(
         config,
         space=find_space(config.space).smoke_name,
         num_proposals=min(config.num_proposals, 2),
         num_validations=min(config.num_validations, 3),
-        batch_size=max(4, proxy.images_needed()),
+        batch_size=max(4, proxy.images_needed(), judge.images_needed()),
         evaluations=8,
         training=training,
     )

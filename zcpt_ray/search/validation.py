@@ -48,11 +48,12 @@ class Networks:
         """
         space, seed = search.space, derive_seed(search.config.seed, "supernet")
         specs = [space.decode(arch) for arch in archs]
-        if search.proxy.measure_variants:
+        proxy = search.validation_proxy
+        if proxy.measure_variants:
             supernet = space.supernet(num_classes, seed).to(device)
-            return cls(search.proxy, ((supernet, [PartialArch(space.edges, spec.kept) for spec in specs]),))
+            return cls(proxy, ((supernet, [PartialArch(space.edges, spec.kept) for spec in specs]),))
         alone = [space.network(spec, num_classes, seed).to(device) for spec in specs]
-        return cls(search.proxy, tuple((network, [PartialArch.whole(network.edges)]) for network in alone))
+        return cls(proxy, tuple((network, [PartialArch.whole(network.edges)]) for network in alone))
 
     def start(self, batch: Batch) -> Measuring:
         """What the proxy measures of each, in their order, once it is called."""
