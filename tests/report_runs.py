@@ -8,13 +8,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from zcpt_ray.benchmarks.entries import BenchmarkEntry, BenchmarkRow
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.identity import run_name
 from zcpt_ray.reports.decision_tables import replay_table
 from zcpt_ray.reports.figures import save_figure
 from zcpt_ray.reports.run_folders import GridRow
 from zcpt_ray.reports.tables import write_table
 from zcpt_ray.search.records import Decision, Proposal, ScoredCandidate, SearchResult
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.records import EpochMetrics, TrainResult
 from zcpt_ray.versions import versions
 

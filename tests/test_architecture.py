@@ -17,7 +17,7 @@ HEAVY = ("torch", "ray", "pandas", "matplotlib")
 
 VOCABULARY = (
     *("arch", "configs", "devices", "errors", "fit_config", "identity", "keywords", "plugins", "registry"),
-    *("resources", "seeding", "typed_fields", "versions"),
+    *("resources", "seeding", "train_config", "typed_fields", "versions"),
 )
 """Modules that everyone may import, and that import nothing but each other."""
 BEFORE_SEARCH = ("storage", "engine", "spaces", "datasets", "proxies", "benchmarks")

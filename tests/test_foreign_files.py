@@ -25,7 +25,7 @@ from zcpt_ray.arch import PartialArch
 from zcpt_ray.benchmarks.convert_nasbench201 import convert
 from zcpt_ray.benchmarks.latencies import OpLatencies, device_table, error_of
 from zcpt_ray.benchmarks.tables import load_benchmark
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets import DATASETS, image_folder
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
@@ -36,6 +36,7 @@ from zcpt_ray.reports.run_folders import find_runs
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.spaces import SPACES, find_space
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.model_file import load_model
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.trainer import train

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         train,
     )
     from zcpt_ray.arch import ArchSpec, Edge, PartialArch
-    from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining, TrainConfig
+    from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining
     from zcpt_ray.datasets import image_folder
     from zcpt_ray.datasets.base import Dataset
     from zcpt_ray.datasets.loading import LoadedDataset, load_dataset
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from zcpt_ray.search.resolved import Search
     from zcpt_ray.search.scoring import Scoring
     from zcpt_ray.spaces import Space, find_space
+    from zcpt_ray.train_config import TrainConfig
     from zcpt_ray.training.export import export_model
     from zcpt_ray.training.model_file import TrainedModel, load_model
     from zcpt_ray.training.records import TrainResult
@@ -63,7 +64,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "train",
     ),
     "arch": ("ArchSpec", "Edge", "PartialArch"),
-    "configs": ("ImageOptions", "SearchConfig", "SupernetTraining", "TrainConfig"),
+    "configs": ("ImageOptions", "SearchConfig", "SupernetTraining"),
+    "train_config": ("TrainConfig",),
     "datasets": ("image_folder",),
     "datasets.base": ("Dataset",),
     "datasets.loading": ("LoadedDataset", "load_dataset"),

@@ -16,7 +16,7 @@ from zcpt_ray.cli.console import open_console
 from zcpt_ray.cli.flags import Cluster
 from zcpt_ray.cli.grid_flags import GridFlags
 from zcpt_ray.cli.running import run_search_there, run_trials, search_runner, spread
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import finished_cells, grid, search_and_report, shared_runs, trials
@@ -25,7 +25,7 @@ from zcpt_ray.experiments.fitting import fit as fit_network
 from zcpt_ray.experiments.latency_limits import measured_here
 from zcpt_ray.experiments.ranking import rank_archs
 from zcpt_ray.experiments.single_search import run_directory
-from zcpt_ray.experiments.training_grid import training_directory
+from zcpt_ray.experiments.training_trial import training_directory
 from zcpt_ray.fit_config import FitConfig
 from zcpt_ray.keywords import RankFields, SearchFields, TrainFields
 from zcpt_ray.proxies import Proxy, find_proxy
@@ -41,6 +41,7 @@ from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.resolved import smoke as as_small
 from zcpt_ray.spaces import find_space
 from zcpt_ray.storage.paths import any_path
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.records import TrainResult
 from zcpt_ray.training.trainer import train as train_epochs

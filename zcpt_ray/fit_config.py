@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, fields
 
-from zcpt_ray.configs import AS_THEY_ARE, ImageOptions, SearchConfig, TrainConfig
+from zcpt_ray.configs import AS_THEY_ARE, ImageOptions, SearchConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.train_config import TrainConfig
 
 CHOSEN = "auto"
 """What is chosen from data and time."""

@@ -16,15 +16,17 @@ from pathlib import Path
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from zcpt_ray.configs import AS_THEY_ARE, SearchConfig, TrainConfig
+from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.plugins import file_of, files_digest, is_own, neighbours
+from zcpt_ray.train_config import TrainConfig
 
 LATER_FIELDS = {
     "images": AS_THEY_ARE,
     "lanes": "together",
     "aggregation": "log-rank",
     "scope": "",
+    **{"finalists": 0, "finalist_epochs": 12, "finalist_source": "training", "finalist_images": 0},
     **{"validation": "full", "error": 0.001, "validation_proxy": "", "neighbours": 0},
     **dict.fromkeys(("max_memory_mb", "max_file_mb", "max_latency_ms", "max_energy_mj")),
     "max": (),

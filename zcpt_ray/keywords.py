@@ -25,6 +25,10 @@ class SearchFields(TypedDict, total=False):
     error: float
     validation_proxy: str
     neighbours: int
+    finalists: int
+    finalist_epochs: int
+    finalist_source: str
+    finalist_images: int
     batch_size: int
     seed: int
     evaluations: int

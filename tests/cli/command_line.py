@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from zcpt_ray.cli import ablation, baselines, budgets, data, fit, profile, rank, report, search, speed, study, train
 from zcpt_ray.cli.flags import Help, parse
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.fit_config import FitConfig
+from zcpt_ray.train_config import TrainConfig
 
 FLAGS: dict[str, tuple[Any, Help]] = {
     "search": (search.SearchFlags(SearchConfig()), Help("search", search.SEARCH_DESCRIPTION, search.SEARCH_EXAMPLES)),

@@ -15,9 +15,9 @@ import ray
 import torch
 from epoch_rows import timeless
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.distributed.training import Workers, train_in_parallel
 from zcpt_ray.errors import UserError
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.image_feed import WorkerPart
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.records import EpochMetrics, TrainResult

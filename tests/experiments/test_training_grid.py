@@ -15,23 +15,17 @@ import pandas as pd
 import pytest
 import ray
 
-from zcpt_ray.configs import ImageOptions, SearchConfig, TrainConfig
+from zcpt_ray.configs import ImageOptions, SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import search_cells
 from zcpt_ray.experiments.grids import Metrics, Trial, run_grid_locally
-from zcpt_ray.experiments.training_grid import (
-    by_fitting_recipe,
-    found_by,
-    on_data_of,
-    train_and_report,
-    training_directory,
-    trainings,
-    write_grid,
-)
+from zcpt_ray.experiments.training_grid import by_fitting_recipe, found_by, on_data_of, trainings, write_grid
+from zcpt_ray.experiments.training_trial import train_and_report, training_directory
 from zcpt_ray.identity import run_name
 from zcpt_ray.reports.run_folders import read_grid
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.recipes import RECIPES
 from zcpt_ray.training.records import EpochMetrics, TrainResult

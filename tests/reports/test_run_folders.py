@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from report_runs import grid_row, save_grid, save_search, save_training
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import run_name
 from zcpt_ray.reports.html_report import report_page
 from zcpt_ray.reports.run_folders import find_runs, read_grid, search_directories
 from zcpt_ray.storage.paths import any_path
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.records import TrainResult
 
 

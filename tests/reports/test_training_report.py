@@ -6,10 +6,10 @@ from pathlib import Path
 from report_runs import save_training
 from rich.console import Console
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.reports.output import Output
 from zcpt_ray.reports.training_report import report_trainings
 from zcpt_ray.reports.training_tables import Trained
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.records import TrainResult
 
 

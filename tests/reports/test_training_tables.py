@@ -6,7 +6,7 @@ import math
 import numpy as np
 from report_runs import benchmark_row
 
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.reports.published_trainings import (
     DARTS_ERRORS,
     MAX_PARAM,
@@ -29,6 +29,7 @@ from zcpt_ray.reports.training_tables import (
     with_distinct_names,
 )
 from zcpt_ray.search.records import ScoredCandidate, SearchResult
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.records import EpochMetrics, TrainResult
 
 

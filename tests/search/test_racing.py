@@ -18,7 +18,7 @@ from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.run_store import RunStore
 from zcpt_ray.search.validation import together
 from zcpt_ray.spaces import find_space
-from zcpt_ray.spaces.costs import AddedUp, Cost, Costs
+from zcpt_ray.spaces.costs import AddedUp, Cost
 
 FREE = Cost(0, 0)
 SMALL = SearchConfig(space="toy-chain-3", num_proposals=6, num_validations=30, batch_size=8)
@@ -123,10 +123,10 @@ def test_neighbours_join_and_keep_the_budget() -> None:
     space = find_space("toy-chain-3")
     arch = "nor_conv_3x3>nor_conv_3x3>nor_conv_3x3"
     assert len(neighbours_of(space, arch)) == 9
-    params = AddedUp.of(Costs.of(space, 10, (3, 32, 32)), "params", 1.0)
-    limit = params.of(space.decode("nor_conv_3x3>nor_conv_3x3>skip_connect"))
-    fitting = neighbours_of(space, arch, Budget({"params_m": limit}, {"params_m": params}))
-    assert set(fitting) < set(neighbours_of(space, arch))
+    convolutions = AddedUp(space, 0, [[int("3x3" in op) for op in edge.candidates] for edge in space.edges])
+    fitting = neighbours_of(space, arch, Budget({"params_m": 2}, {"params_m": convolutions}))
+    assert len(fitting) == 6, "an average pool of 3x3 counts as well"
+    assert not neighbours_of(space, arch, Budget({"params_m": 1}, {"params_m": convolutions}))
     result = run_search_locally(Search.of(dataclasses.replace(SMALL, num_proposals=1, num_validations=2, neighbours=1)))
     assert len(result.candidates) == 10
     assert sorted(candidate.times_proposed for candidate in result.candidates) == [0] * 9 + [1]

@@ -44,7 +44,7 @@ def test_what_is_missing_shrinks_to_nothing() -> None:
     assert store.missing_proposals() == [0, 2]
     assert store.missing_slices() == [("x", range(0, 10)), ("x", range(10, 12))]
     assert dataclasses.astuple(store.progress(under_way=5)) == (1, 3, 0, 12, 2 + 5, False)
-    assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24, 6)
+    assert dataclasses.astuple(filled().progress()) == (3, 3, 24, 24, 6, True)
 
 
 def test_candidates_are_ranked_by_score_then_by_times_proposed() -> None:
@@ -287,6 +287,10 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "error": 0.01,
         "validation_proxy": "x",
         "neighbours": 2,
+        "finalists": 2,
+        "finalist_epochs": 2,
+        "finalist_source": "benchmark",
+        "finalist_images": 64,
         "num_proposals": 7,
         "num_validations": 7,
     }

@@ -15,11 +15,12 @@ import torch
 from image_files import smooth, write_image
 from PIL import Image
 
-from zcpt_ray.configs import ImageOptions, TrainConfig
+from zcpt_ray.configs import ImageOptions
 from zcpt_ray.datasets import DATASETS
 from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces import SPACES
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.export import export_model
 from zcpt_ray.training.model_file import ModelInfo, TrainedModel, load_model
 from zcpt_ray.training.plan import TrainPlan, trained_network

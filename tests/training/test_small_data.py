@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from epoch_rows import timeless
 from torch import nn
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets.augmentation import transform
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, held_out_places
 from zcpt_ray.errors import UserError
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.averaging import AveragedWeights
 from zcpt_ray.training.image_feed import WorkerPart
 from zcpt_ray.training.model_file import load_model

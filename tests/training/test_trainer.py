@@ -13,7 +13,6 @@ import torch
 from epoch_rows import timeless
 from image_files import encoded
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets import DATASETS, Dataset, RawImages, image_folder
 from zcpt_ray.engine.ops import Noise
 from zcpt_ray.errors import UserError
@@ -21,6 +20,7 @@ from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.darts.cell import DartsCell
 from zcpt_ray.spaces.darts.network import EvaluationNetwork
 from zcpt_ray.storage.paths import any_path
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.image_feed import Feed, WorkerPart
 from zcpt_ray.training.plan import TrainPlan, compile_options
 from zcpt_ray.training.recipes import RECIPES

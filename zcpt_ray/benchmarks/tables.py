@@ -16,7 +16,7 @@ from zcpt_ray.spaces.base import Space
 from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import data_directory
 
-READINGS = ("test accuracy", "best test accuracy", "validation accuracy")
+READINGS = ("test accuracy", "best test accuracy", "validation accuracy", "validation accuracy after 12 epochs")
 """What a table may say of an architecture: mean over training seeds, best of them, on held-out training images."""
 
 
@@ -99,6 +99,7 @@ class TabularBenchmark:
             "test accuracy": f"{name}_test",
             "best test accuracy": f"{name}_test",
             "validation accuracy": f"{name}_valid",
+            "validation accuracy after 12 epochs": f"{name}_valid_e12",
         }
         if columns[reading] not in self.table:
             raise UserError(f"the benchmark table has no {reading} on {dataset!r}; it has {', '.join(self.datasets)}")

@@ -140,6 +140,6 @@ def run(flags: BaselineFlags, console: Console) -> None:
 def _line(result: "SearchResult") -> str:
     """What a search found, in one line."""
     errors = ", ".join(f"{dataset} {entry.error:.2f} %" for dataset, entry in (result.benchmark or {}).items())
-    seconds = result.seconds["propose"] + result.seconds["validate"]
+    seconds = result.task_seconds
     told = f"test error {errors}, " if errors else ""
     return f"{told}{result.best.params / 1e6:.3f} M parameters, {seconds:.1f} s: {result.best.arch}"

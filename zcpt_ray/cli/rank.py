@@ -9,7 +9,7 @@ from rich.console import Console
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
 from zcpt_ray.configs import SearchConfig, SupernetTraining
-from zcpt_ray.resources import BUDGET_FIELDS
+from zcpt_ray.keywords import RankFields
 
 RANK_HELP = Help(
     "rank",
@@ -21,20 +21,7 @@ RANK_HELP = Help(
     ),
     dict.fromkeys(
         (
-            *(
-                "scoring",
-                "scope",
-                "validation",
-                "error",
-                "validation_proxy",
-                "neighbours",
-                "method",
-                "order",
-                "lanes",
-                "num_proposals",
-                "evaluations",
-            ),
-            *BUDGET_FIELDS,
+            *({option.name for option in fields(SearchConfig)} - {"proxy", "training", *RankFields.__annotations__}),
             *(training.name for training in fields(SupernetTraining)),
         ),
         "nothing is searched",

@@ -12,7 +12,7 @@ from zcpt_ray.cli.grid_flags import GridFlags
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.grids import GridOutcome, Trial, Work, run_grid_locally
 from zcpt_ray.experiments.single_search import Outcome, RunSearch, run_or_read
-from zcpt_ray.experiments.training_grid import train_and_report
+from zcpt_ray.experiments.training_trial import train_and_report
 from zcpt_ray.reports.progress import watch_grid, watch_search
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import SearchResult
@@ -91,7 +91,13 @@ def run_search_there(
     Raises:
         UserError: as `run_or_read`.
     """
-    return run_or_read(search, directory, search_runner(cluster, console, quiet, shared), tell)
+
+    def train(trials: Sequence[Trial], out: AnyPath) -> GridOutcome:
+        if not quiet:
+            console.print(f"Train {len(trials)} finalists -> {out}", soft_wrap=True, highlight=False)
+        return run_trials(trials, train_and_report, out, GridFlags(cluster), console, search.config.device)
+
+    return run_or_read(search, directory, search_runner(cluster, console, quiet, shared), tell, train=train)
 
 
 def run_trials(

@@ -9,7 +9,8 @@ from rich.console import Console
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Help, OwnCode, given_flags, parse
 from zcpt_ray.cli.grid_flags import GridFlags, end_with_failures
-from zcpt_ray.configs import ImageOptions, TrainConfig
+from zcpt_ray.configs import ImageOptions
+from zcpt_ray.train_config import TrainConfig
 
 TRAIN_HELP = Help(
     "train",
@@ -86,10 +87,10 @@ def run(flags: TrainFlags, console: Console, given: Set[str] = frozenset()) -> N
         given_archs,
         on_data_of,
         smoke_training,
-        training_directory,
         trainings,
         write_grid,
     )
+    from zcpt_ray.experiments.training_trial import training_directory
     from zcpt_ray.reports.output import Output
     from zcpt_ray.reports.training_report import report_trainings
     from zcpt_ray.spaces import find_space

@@ -14,6 +14,7 @@ from typing import Any
 
 from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 from zcpt_ray.errors import UserError
+from zcpt_ray.experiments.finalists import judged, require_finalists
 from zcpt_ray.experiments.grids import Metrics, Trial
 from zcpt_ray.registry import lookup
 from zcpt_ray.search.inputs import SearchData, load_data
@@ -21,7 +22,7 @@ from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.orders import ORDERS
 from zcpt_ray.search.records import Progress, SearchResult
 from zcpt_ray.search.resolved import Search, smoke
-from zcpt_ray.search.run_files import VALIDATIONS
+from zcpt_ray.search.run_files import EXTENDABLE, VALIDATIONS
 from zcpt_ray.search.validation import with_benchmark
 from zcpt_ray.storage.paths import AnyPath
 
@@ -120,8 +121,9 @@ def trials(runs: Mapping[str, list[Search]]) -> list[Trial]:
 
 
 def _shared_name(cell: Search) -> str:
-    """The same for cells that differ in N and V only."""
-    return cell.with_config(num_proposals=1, num_validations=0).run_id
+    """The same for cells that make the same proposals and score candidates alike: they differ in N and V, say."""
+    alike = dict.fromkeys(EXTENDABLE, 0) | {"validation": "full", "error": 0.5, "finalist_source": "training"}
+    return cell.with_config(**{**alike, "num_proposals": 1, "finalist_epochs": 1}).run_id
 
 
 def cell_directory(out: AnyPath, cell: Search) -> AnyPath:
@@ -165,7 +167,9 @@ def _search_cell(cell: Search, out: AnyPath, report: SearchedMore, data: SearchD
     if _is_finished(cell, out):
         return SearchResult.load(directory)
     shared = out / "searches" / _shared_name(cell)
-    result = with_benchmark(run_search_locally(cell, shared, partial(report, cell), data, out / VALIDATIONS))
+    require_finalists(cell)
+    result = run_search_locally(cell, shared, partial(report, cell), data, out / VALIDATIONS)
+    result = with_benchmark(judged(result, cell, shared))
     result.save(directory)
     return result
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets import find_dataset
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.fit_config import CHOSEN, FitConfig
@@ -11,6 +11,7 @@ from zcpt_ray.resources import RESOURCES
 from zcpt_ray.search.methods import random_arch
 from zcpt_ray.seeding import generator
 from zcpt_ray.spaces import find_space
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.pace import images_per_second
 from zcpt_ray.training.plan import TrainPlan
 

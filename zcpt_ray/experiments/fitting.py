@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from zcpt_ray.configs import SearchConfig, TrainConfig
+from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.engine.timing import Latency, cpu_threads, time_in_turn
 from zcpt_ray.errors import UserError
@@ -25,7 +25,8 @@ from zcpt_ray.experiments.fit_choices import (
 )
 from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
 from zcpt_ray.experiments.single_search import RunSearch, run_or_read
-from zcpt_ray.experiments.training_grid import Training, training_directory, write_grid
+from zcpt_ray.experiments.training_grid import Training, write_grid
+from zcpt_ray.experiments.training_trial import training_directory
 from zcpt_ray.fit_config import FitConfig
 from zcpt_ray.reports.html_report import write_report
 from zcpt_ray.reports.output import Output
@@ -35,6 +36,7 @@ from zcpt_ray.search.resources import USAGES
 from zcpt_ray.spaces.known_networks import KNOWN_NETWORKS, WHOLE
 from zcpt_ray.storage.paths import AnyPath, any_path
 from zcpt_ray.storage.run_directory import claim_directory, read_json, strict_json, write_json
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.export import export_model
 from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, load_model
 from zcpt_ray.training.plan import TrainPlan

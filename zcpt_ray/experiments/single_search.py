@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zcpt_ray.benchmarks.tables import load_benchmark
+from zcpt_ray.experiments.finalists import TrainFinalists, judged, require_finalists, train_here
 from zcpt_ray.experiments.latency_limits import confirmed
 from zcpt_ray.reports.tables import pareto_table, write_table
 from zcpt_ray.search.records import SearchResult
@@ -47,11 +48,13 @@ def run_or_read(
     run: RunSearch,
     tell: Callable[[bool], None] = lambda finished: None,
     measured: bool = True,
+    train: TrainFinalists = train_here,
 ) -> Outcome:
     """The result of a search, which is in its directory afterwards, with what a benchmark knows and a Pareto table.
 
     `tell` is called once it is known whether it is finished, before it is run. If it is `measured`, candidates that
-    take longer here than a limit of milliseconds of this machine are left out.
+    take longer here than a limit of milliseconds of this machine are left out. Finalists, if there are to be any, are
+    trained by `train`.
 
     Raises:
         UserError: a directory of another run, an unreadable benchmark table, or what `run` raises.
@@ -59,9 +62,12 @@ def run_or_read(
     finished = _is_finished(search, directory)
     tell(finished)
     load_benchmark(search.config.space)  # so that an unreadable table is noticed now
+    require_finalists(search)
     result = SearchResult.load(directory) if finished else run(search, directory)
     if measured and not finished:
         result = confirmed(result, search.space)
+    if not finished:
+        result = judged(result, search, directory, train)
     known = with_benchmark(result)
     if known != result or not finished:
         known.save(directory)

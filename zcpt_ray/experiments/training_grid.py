@@ -1,16 +1,15 @@
 """Architectures x training seeds: which trainings there are, and each as the work of a trial."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zcpt_ray.benchmarks.tables import as_written
-from zcpt_ray.configs import AS_THEY_ARE, TrainConfig
+from zcpt_ray.configs import AS_THEY_ARE
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import config_label, require_distinct
-from zcpt_ray.experiments.grids import Metrics
 from zcpt_ray.experiments.ranking import read_archs
+from zcpt_ray.experiments.training_trial import training_directory
 from zcpt_ray.identity import run_name
 from zcpt_ray.reports.run_folders import GridRow, read_grid, search_directories
 from zcpt_ray.reports.training_tables import Trained
@@ -18,12 +17,9 @@ from zcpt_ray.search.records import SearchResult
 from zcpt_ray.spaces import Space, find_space
 from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.storage.run_directory import write_json
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan
-from zcpt_ray.training.records import EpochMetrics, TrainResult
-from zcpt_ray.training.trainer import train
-
-Train = Callable[[TrainPlan, AnyPath], Iterator[EpochMetrics]]
-"""`training.trainer.train`, or the same on several workers."""
+from zcpt_ray.training.records import TrainResult
 
 
 @dataclass(frozen=True)
@@ -122,18 +118,6 @@ def smoke_training(base: TrainConfig) -> TrainConfig:
 def given_archs(space: Space, arch: str, genotypes: Path | None, match: str) -> dict[str, str]:
     """Architectures given as text, and those of a file (`ranking.read_archs`), by name."""
     return ({"given": arch} if arch else {}) | (read_archs(genotypes, space, match) if genotypes else {})
-
-
-def train_and_report(plan: TrainPlan, out: AnyPath, emit: Callable[[Metrics], object], train: Train = train) -> None:
-    """A training as the work of a trial: `emit` gets each epoch, those of an earlier start included."""
-    for metrics in train(plan, training_directory(out, plan)):
-        done = metrics.epoch + 1
-        emit({**dataclasses.asdict(metrics), "epoch": done, "fraction": done / plan.recipe.epochs})
-
-
-def training_directory(out: AnyPath, plan: TrainPlan) -> AnyPath:
-    """Where a training keeps its checkpoint and result."""
-    return out / "trials" / plan.run_id
 
 
 def finished_trainings(grid: Sequence[Training], out: AnyPath) -> list[Trained]:

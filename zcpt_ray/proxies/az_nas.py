@@ -17,7 +17,7 @@ from zcpt_ray.proxies.base import Proxy, in_memory_order
 from zcpt_ray.proxies.flops import FLOPS
 from zcpt_ray.seeding import derive_seed
 
-EPSILON = 1e-8
+ENTROPY_EPSILON = 1e-8
 """Beside the shares whose entropy is taken."""
 RESPONSE_EPSILON = 1e-6
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -81,7 +81,7 @@ def _entropy(feature: Tensor) -> Tensor:
     pixels = pixels - pixels.mean(0)
     eigenvalues = torch.linalg.eigvalsh(pixels.T @ pixels / len(pixels)).clamp_min(0)
     shares: Tensor = eigenvalues / eigenvalues.sum()
-    return -(shares * (shares + EPSILON).log()).sum()
+    return -(shares * (shares + ENTROPY_EPSILON).log()).sum()
 
 
 def _response(read: Tensor, feature: Tensor, signs: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ MOST_TENSORS = 128
 """Parameters that it is taken of: the first element of each of the first tensors."""
 SMOOTHING = 0.05
 DECILES = np.arange(1, 10) / 10
-EPSILON = 1e-10
+DECILE_EPSILON = 1e-10
 
 
 def vkdnw(net: nn.Module, batch: Batch) -> float:
@@ -70,8 +70,8 @@ def fisher_deciles(logits: np.ndarray, jacobians: np.ndarray) -> np.ndarray:
 
 def decile_entropy(deciles: np.ndarray) -> float:
     """-sum_i t_i log t_i of the deciles' shares t_i; 0 where all are 0."""
-    shares = deciles / (deciles.sum() + EPSILON)
-    return -float((shares * np.log(shares + EPSILON)).sum())
+    shares = deciles / (deciles.sum() + DECILE_EPSILON)
+    return -float((shares * np.log(shares + DECILE_EPSILON)).sum())
 
 
 def _smoothed(probabilities: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def ablation_table(results: Sequence[SearchResult]) -> pd.DataFrame:
             row |= benchmark_errors(group) | benchmark_coverage(group)
         row["distinct"] = f"{np.mean([len(result.candidates) for result in group]):.3g}"
         row["scores"] = round(np.mean([result.num_evaluations for result in group]))
-        row["seconds"] = round(np.mean([result.seconds["propose"] + result.seconds["validate"] for result in group]))
+        row["seconds"] = round(np.mean([result.task_seconds for result in group]))
         rows.append(row | search_cost(group) | _paper(group[0].config, fields))
     return pd.DataFrame(rows).fillna("-")
 

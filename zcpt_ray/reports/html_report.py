@@ -68,7 +68,7 @@ def _search_summary(results: Sequence[SearchResult]) -> dict[str, object]:
     groups = list(cells(results).values())
     errors = [benchmark_errors(group).get(benchmark_name(group[0].config.dataset)) for group in groups]
     known = sorted((text for text in errors if text), key=lambda text: float(text.split("±")[0]))
-    hours = sum(result.seconds["propose"] + result.seconds["validate"] for result in results) / 3600
+    hours = sum(result.task_seconds for result in results) / 3600
     return {
         "kind": "search" if len(results) == 1 else "ablation" if len(groups) > 1 else "searches",
         "space": _all(result.config.space for result in results),

@@ -6,20 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zcpt_ray.configs import ImageOptions, TrainConfig
+from zcpt_ray.configs import ImageOptions
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import run_name
 from zcpt_ray.reports.training_tables import Trained, with_distinct_names
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.storage.run_directory import read_json
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.records import TrainResult
 
 SEARCH_FILE, TRAINING_FILE, GRID_FILE = "result.json", "training.json", "grid.json"
 """What a directory holds that is a finished search, a finished training, or a grid of trainings."""
 TUNE_TRIAL_FILE = "params.json"
 """Ray Tune's own trial directories have it; their `result.json` is none of ours."""
-INSIDE_A_SEARCH = ("proposals", "steps", "validations", "owners")
+INSIDE_A_SEARCH = ("proposals", "steps", "validations", "finalists", "owners")
 """Folders of a run directory that hold no runs."""
 CELLS_FOLDER = "cells"
 """The folder of an ablation that holds one run directory per cell."""

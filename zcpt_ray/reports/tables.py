@@ -28,9 +28,14 @@ def candidate_table(result: SearchResult) -> pd.DataFrame:
                 "score": f"{c.score:.2f}" if validated else "-",
                 "times proposed": c.times_proposed,
             }
+            | ({"finalist accuracy [%]": _percent(c.finalist_accuracy)} if result.config.finalists else {})
             for rank, c in enumerate(result.candidates, start=1)
         ]
     )
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.2f}"
 
 
 def pareto_table(result: SearchResult) -> pd.DataFrame:
@@ -91,7 +96,7 @@ def comparison_table(named: Mapping[str, Sequence[SearchResult]], beside_paper: 
     rows = []
     for name, results in named.items():
         config, evaluations = results[0].config, sum(result.num_evaluations for result in results)
-        seconds = sum(result.seconds["propose"] + result.seconds["validate"] for result in results)
+        seconds = sum(result.task_seconds for result in results)
         row: dict[str, Any] = {
             "search": name,
             "dataset": config.dataset,
@@ -141,7 +146,7 @@ def search_cost(results: Sequence[SearchResult]) -> dict[str, str]:
     for kind, unit, seconds in (("GPU", "GPU-days", 86400), ("CPU", "CPU-hours", 3600)):
         shares = [result.resources.get(kind, 0) for result in results]
         if all(shares):
-            times = [result.seconds["propose"] + result.seconds["validate"] for result in results]
+            times = [result.task_seconds for result in results]
             return {f"search [{unit}]": f"{np.dot(times, shares) / len(results) / seconds:.3g}"}
         if any(shares):
             break

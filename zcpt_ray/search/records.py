@@ -110,7 +110,8 @@ class ScoredCandidate:
     fewer `minibatches`, as if it had gone on like that. `times_proposed` is 0 for a neighbour, `first_proposal` that of
     the candidate that it is the neighbour of.
     `params` and `flops` (multiply-adds on one image) are those of the network that one would train, `resources` what
-    that takes up of those that the search limits, by their names in `RESOURCES`.
+    that takes up of those that the search limits, by their names in `RESOURCES`. `finalist_accuracy` [%] is that on
+    held-out training images after a few epochs, of a finalist.
     """
 
     arch: str
@@ -120,12 +121,15 @@ class ScoredCandidate:
     params: int
     flops: int
     minibatches: int = 0
+    finalist_accuracy: float | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def row(self) -> dict[str, Any]:
         """As a table has it: a column for each resource."""
         plain = {name: value for name, value in vars(self).items() if name != "resources"}
+        if self.finalist_accuracy is None:
+            del plain["finalist_accuracy"]
         return plain | dict(self.resources)
 
 
@@ -133,7 +137,8 @@ class ScoredCandidate:
 class SearchResult:
     """The outcome of a search: its `candidates`, best first.
 
-    `seconds` are those of the workers per phase, and `wall` those of the last call by the clock.
+    `seconds` are those of the workers per phase (propose, validate, finalists where there are some), and `wall` those
+    of the last call by the clock.
     `benchmark` is what a tabular benchmark knows of the best architecture: empty if that is not in it, None without a
     table. `num_known` is how many of the candidates are in it. `costs`: parameters and multiply-adds of the networks
     that the best architecture makes, by what they are for. `resources`: the CPUs and the share of a GPU that each task
@@ -164,6 +169,11 @@ class SearchResult:
         return not all_tied and any(math.isfinite(candidate.score) for candidate in self.candidates)
 
     @property
+    def task_seconds(self) -> float:
+        """What its tasks took, the trainings of finalists included."""
+        return sum(self.seconds.get(phase, 0.0) for phase in ("propose", "validate", "finalists"))
+
+    @property
     def run_id(self) -> str:
         """That of its `Search`."""
         return run_name(self.config, self.own)
@@ -180,8 +190,12 @@ class SearchResult:
         return plain | {"benchmark": None if self.benchmark is None else self.benchmark.to_dict()}
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per candidate, best first: the fields of `ScoredCandidate`, and the resources that are limited."""
-        return pd.DataFrame([candidate.row for candidate in self.candidates])
+        """One row per candidate, best first: the fields of `ScoredCandidate`, and the resources that are limited.
+
+        How many minibatches each was scored on is told of a race.
+        """
+        table = pd.DataFrame([candidate.row for candidate in self.candidates])
+        return table if self.config.validation == "race" else table.drop(columns="minibatches")
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "SearchResult":

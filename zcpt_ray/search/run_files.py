@@ -12,13 +12,16 @@ from zcpt_ray.storage.owners import require_free
 from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.storage.run_directory import claim_directory, read_json
 
-PROPOSALS, STEPS, VALIDATIONS = "proposals", "steps", "validations"
+PROPOSALS, STEPS, VALIDATIONS, FINALISTS = "proposals", "steps", "validations", "finalists"
 """The folders of a run directory."""
 
 DATA_FILE = "data.json"
 """Which images the scores beside it are on."""
 
-EXTENDABLE = ("num_proposals", "num_validations")
+EXTENDABLE = (
+    *("num_proposals", "num_validations", "validation", "error", "neighbours"),
+    *("finalists", "finalist_epochs", "finalist_source", "finalist_images"),
+)
 """In what searches that share a run directory may differ: what one has computed the others take from there."""
 
 T = TypeVar("T")

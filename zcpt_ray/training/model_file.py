@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets.decoding import Decoder, EncodedImage, png_of
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.engine.memory import saved
@@ -27,6 +26,7 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.registry import own_content
 from zcpt_ray.spaces import find_space
 from zcpt_ray.storage.paths import AnyPath, any_path, write_whole
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan, trained_network
 from zcpt_ray.versions import versions
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from zcpt_ray.arch import Edge
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets import DATASETS, Dataset, find_dataset
 from zcpt_ray.devices import DEVICES, card_name, has_bfloat16, local_device
 from zcpt_ray.engine.depthwise import speed_up_depthwise
@@ -20,6 +19,7 @@ from zcpt_ray.registry import located, lookup, own_content
 from zcpt_ray.spaces import SPACES, Space, find_space
 from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.storage.run_directory import claim_directory
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.recipes import RECIPES, Recipe
 
 HARMLESS = ("loader_workers",)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import run_name
 from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.storage.run_directory import read_json, write_json
+from zcpt_ray.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

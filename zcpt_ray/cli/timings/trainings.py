@@ -10,11 +10,11 @@ import torch.nn.functional as F
 
 from zcpt_ray.cli.timings.engine import NETWORK
 from zcpt_ray.cli.timings.reference import Timing
-from zcpt_ray.configs import TrainConfig
 from zcpt_ray.datasets.augmentation import draw_epoch
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.devices import local_device
 from zcpt_ray.spaces.darts.network import EvaluationNetwork
+from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.image_feed import WorkerPart
 from zcpt_ray.training.plan import TrainPlan
 from zcpt_ray.training.recipes import Recipe
