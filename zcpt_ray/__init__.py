@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 _HOMES: dict[str, tuple[str, ...]] = {
     "api": (
         "ablation",
+        "correlate",
         "fit",
         "load_result",
         "rank",

@@ -20,6 +20,7 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import finished_cells, grid, search_and_report, shared_runs, trials
+from zcpt_ray.experiments.correlation import correlate_proxies
 from zcpt_ray.experiments.fitting import Fitted, report_fit
 from zcpt_ray.experiments.fitting import fit as fit_network
 from zcpt_ray.experiments.latency_limits import measured_here
@@ -31,6 +32,7 @@ from zcpt_ray.keywords import RankFields, SearchFields, TrainFields
 from zcpt_ray.proxies import Proxy, find_proxy
 from zcpt_ray.proxies.base import score_network
 from zcpt_ray.reports.ablation_report import report_ablation
+from zcpt_ray.reports.correlation_report import write_correlations
 from zcpt_ray.reports.html_report import write_report
 from zcpt_ray.reports.output import Output
 from zcpt_ray.reports.search_report import doubts, report_best
@@ -147,7 +149,39 @@ def rank(
     tables = [rank_archs(search, encoded, there, data=data).set_index("name") for search in searches]
     scores = pd.DataFrame({name: table["score"] for name, table in zip(proxies, tables, strict=True)})
     joined = tables[0].drop(columns="score").join(scores).sort_values(proxies[0], ascending=False)
-    return joined[[*proxies, "params [M]", "FLOPs [M]", "architecture"]].reset_index()
+    known = [column for column in ("test error [%]", "rank") if column in joined]
+    return joined[[*proxies, "params [M]", "FLOPs [M]", *known, "architecture"]].reset_index()
+
+
+def correlate(
+    proxies: str | Sequence[str] = "all",
+    *,
+    count: int = 200,
+    out: Place = "runs/correlation",
+    ray: bool = False,
+    **config: Unpack[RankFields],
+) -> pd.DataFrame:
+    """How proxies rank random networks of a tabular benchmark beside their accuracies: one row per proxy, best first.
+
+    Args:
+        proxies: Names, several joined by +, or "all".
+        count: Networks; 0 takes all that the table has.
+        out: Folder or URI of scores, tables and plots. What it holds is taken up.
+        ray: Spread over Ray; False scores in this process.
+        config: `RankFields`; data set cifar10 and minibatches of 64 images unless they say otherwise.
+
+    Columns: `proxy`; `Spearman`, `Kendall`, `Pearson of logs`, `Spearman, top tenth`, each with ` low` and ` high` of
+    its 95 % interval; `pick [%]`, the accuracy of the network that it scores best; `regret [%]`; `seconds per network`.
+
+    Raises:
+        UserError: an unknown name, a missing table, missing data, or a folder of something else.
+    """
+    _require_known("correlate", config, ("proxies", *RankFields.__annotations__))
+    given = SearchConfig(**{"dataset": "cifar10", "batch_size": 64, **config})  # type: ignore[arg-type]
+    names, place = [proxies] if isinstance(proxies, str) else list(proxies), any_path(out)
+    found = correlate_proxies(given, names, count, place, spread(Cluster(local=not ray), given.device), log.info)
+    write_correlations(found.table, found.scores, place)
+    return found.table
 
 
 def train(result: Result | str, *, out: Place = "runs/training", **config: Unpack[TrainFields]) -> TrainResult:

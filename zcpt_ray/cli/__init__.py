@@ -12,6 +12,7 @@ COMMANDS = {
     "ablation": ("ablation", "Search over a grid of proxies, orders, N, V, ..."),
     "budgets": ("budgets", "Compare limits of milliseconds and of FLOPs on measured devices"),
     "study": ("study", "See which operation scoring functions track the truth"),
+    "correlate": ("correlate", "See how proxies rank networks beside their accuracies in a table"),
     "train": ("train", "Train found architectures, with several seeds"),
     "predict": ("predict", "Name the classes of images by a trained model"),
     "export": ("export", "Write a trained model as ONNX, torch.export or a plain PyTorch file"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from zcpt_ray.benchmarks.tables import as_written
+from zcpt_ray.benchmarks.tables import as_written, load_benchmark
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.search.inputs import SearchData, load_data
@@ -78,7 +78,8 @@ def rank_archs(
 ) -> pd.DataFrame:
     """One row per name of `archs`, best first: mean score over the V minibatches of `search`, size and cost.
 
-    Columns: `name`, `score`, `params [M]`, `FLOPs [M]` (multiply-adds on one image), `architecture`.
+    Columns: `name`, `score`, `params [M]`, `FLOPs [M]` (multiply-adds on one image), `architecture`; where a tabular
+    benchmark knows the data set, before the last `test error [%]` and `rank`, 1 for the best network of the table.
 
     Raises:
         UserError: missing data, or no minibatch.
@@ -98,12 +99,17 @@ def rank_archs(
         combined = search.validation_proxy.combine([found[text].measures[index] for text in texts])
         for text, score in zip(texts, combined, strict=True):
             scores[text] += score / count
-    costs = costs_on(search, images)
+    costs, benchmark = costs_on(search, images), load_benchmark(search.config.space)
+    dataset = search.config.dataset.replace("-", "_")
     rows = []
     for name, text in archs.items():
         cost = costs.of(search.space.decode(text))
-        sizes = {"params [M]": cost.params / 1e6, "FLOPs [M]": cost.flops / 1e6}
-        rows.append({"name": name, "score": scores[text], **sizes, "architecture": text})
+        row: dict[str, object] = {"name": name, "score": scores[text]}
+        row |= {"params [M]": cost.params / 1e6, "FLOPs [M]": cost.flops / 1e6}
+        if benchmark and dataset in benchmark.datasets:
+            known = benchmark.query(text).get(dataset)
+            row |= {"test error [%]": known and known.error, "rank": known and known.rank}
+        rows.append({**row, "architecture": text})
     return pd.DataFrame(rows).sort_values("score", ascending=False, ignore_index=True)
 
 

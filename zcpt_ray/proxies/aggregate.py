@@ -68,6 +68,7 @@ class RankAggregate:
             removed_op="as for each member",
             nan="as for each member",
             thin=any(member.thin for member in members),
+            members=members,
             combine=self.combine,
             measure_variants=self.measure_variants if any(member.measure_variants for member in members) else None,
         )

@@ -62,6 +62,8 @@ class Proxy:
     """What stands for a quantity that is not defined. Any other NaN is an error."""
     thin: bool = False
     """Whether it also looks at the network's thin form, which not every space has (`Space.thin`)."""
+    members: tuple["Proxy", ...] = ()
+    """Of an aggregate: the proxies whose measures its own are, one after another."""
     combine: Callable[[Sequence[Measured]], list[float]] = only_measure
     measure_variants: Callable[[Supernet, Sequence[PartialArch], Batch, bool], "Measuring"] | None = None
 

@@ -4,7 +4,7 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +107,19 @@ def measure_slice(shared: tuple[Search, ImageSet], part: range) -> pd.DataFrame:
     Columns: `arch`, `measure0`, ...
     """
     search, data = shared
-    config, space, device = search.config, search.space, local_device(search.config.device)
-    supernet = space.supernet(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
+    archs = [search.space.arch(index) for index in part]
+    measured = measure_on_their_own(search, data, [PartialArch(search.space.edges, arch.kept) for arch in archs])
+    measured.insert(0, "arch", [search.space.encode(arch) for arch in archs])
+    return measured
+
+
+def measure_on_their_own(search: Search, data: ImageSet, archs: Sequence[PartialArch]) -> pd.DataFrame:
+    """What the proxy measures of finished networks on the minibatch of score tables: columns `measure0`, ..."""
+    config, device = search.config, local_device(search.config.device)
+    supernet = search.space.supernet(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
     batch = draw_minibatch(data, config.batch_size, derive_seed(config.seed, "score table"), device)
-    archs = [space.arch(index) for index in part]
-    partial_archs = [PartialArch(space.edges, arch.kept) for arch in archs]
-    measured = measure_archs(search.proxy, supernet, partial_archs, batch, alone=True)
-    columns = {f"measure{index}": values for index, values in enumerate(zip(*measured, strict=True))}
-    return pd.DataFrame({"arch": [space.encode(arch) for arch in archs]} | columns)
+    measured = measure_archs(search.proxy, supernet, archs, batch, alone=True)
+    return pd.DataFrame({f"measure{index}": values for index, values in enumerate(zip(*measured, strict=True))})
 
 
 def spread_locally(function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

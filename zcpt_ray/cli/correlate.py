@@ -1,0 +1,91 @@
+"""`zcpt correlate`: how proxies rank networks beside the accuracies that a tabular benchmark has of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from rich.console import Console
+
+from zcpt_ray.cli.console import one_line_errors, open_console, require_some
+from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse
+from zcpt_ray.configs import SearchConfig, SupernetTraining
+from zcpt_ray.keywords import RankFields
+
+CORRELATE_HELP = Help(
+    "correlate",
+    """Score networks of a tabular benchmark by proxies, and compare with their accuracies.
+
+Spearman, Kendall and Pearson of logs with 95 % intervals, the pick of each proxy and what it costs. Several proxies
+joined by + are ranked together.""",
+    (
+        "zcpt correlate --space nasbench201 --dataset cifar10 --proxies all --count 200",
+        "zcpt correlate --dataset cifar10 --proxies nwot synflow nwot+synflow+jacob_cov --batch-size 64",
+        "zcpt correlate --space nasbench-macro --dataset cifar10 --proxies nwot params --local",
+    ),
+    dict.fromkeys(
+        (
+            *({option.name for option in fields(SearchConfig)} - {"training", *RankFields.__annotations__}),
+            *(training.name for training in fields(SupernetTraining)),
+            "num_validations",
+        ),
+        "each network is scored on one minibatch",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class CorrelateFlags:
+    """What to compare, and where."""
+
+    config: SearchConfig
+    proxies: tuple[str, ...] = ("all",)
+    """Proxies, several joined by +, or all."""
+    count: int = 200
+    """Networks that are drawn from the table; 0 takes all."""
+    smoke: bool = False
+    """As small as it goes: shows that everything runs."""
+    out: str = "runs/correlation"
+    """Folder, local or a URI, of scores, tables and plots. The same command goes on where it stopped."""
+    own: OwnCode = field(default_factory=OwnCode)
+    cluster: Cluster = field(default_factory=Cluster)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse flags, score the networks, print and save table and plots."""
+    with one_line_errors():
+        run(parse(CorrelateFlags(SearchConfig(dataset="cifar10", batch_size=64)), CORRELATE_HELP, argv), open_console())
+
+
+def run(flags: CorrelateFlags, console: Console) -> None:
+    """Score the networks, print and save table and plots.
+
+    Raises:
+        UserError: an unknown name, a missing table, missing data, or a folder of something else.
+    """
+    config, count = flags.config, 4 if flags.smoke else flags.count
+    require_some(proxies=flags.proxies)
+    networks = f"{count} networks" if count else "all networks"
+    console.print(
+        f"Correlate scores and accuracies of {networks} of {config.space} on {config.dataset}", highlight=False
+    )
+    from zcpt_ray.cli.running import spread
+    from zcpt_ray.experiments.correlation import correlate_proxies
+    from zcpt_ray.reports.correlation_report import readable_correlations, write_correlations
+    from zcpt_ray.reports.terminal import print_table
+    from zcpt_ray.storage.paths import any_path, require_storage
+
+    require_storage(out := any_path(flags.out))
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False)
+
+    found = correlate_proxies(config, flags.proxies, count, out, spread(flags.cluster, config.device), say)
+    for name, reason in found.skipped.items():
+        say(f"left out {name}: {reason}")
+    write_correlations(found.table, found.scores, out)
+    print_table(console, readable_correlations(found.table), f"{len(found.scores)} networks, 95 % intervals")
+    console.print(
+        f"Table: {out / 'correlation.csv'} (.md, .tex, .parquet); scores: {out / 'networks.parquet'}; plots:"
+        f" {out / 'correlation.png'} (.svg)",
+        soft_wrap=True,
+        highlight=False,
+    )
