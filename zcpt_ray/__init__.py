@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zcpt_ray.api import (
         ablation,
+        correlate,
         fit,
         load_result,
         rank,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from zcpt_ray.errors import UserError
     from zcpt_ray.fit_config import FitConfig
     from zcpt_ray.plugins import load_plugin
-    from zcpt_ray.proxies import Proxy
+    from zcpt_ray.proxies import Proxy, aggregate, find_proxy
     from zcpt_ray.registration import (
         register_dataset,
         register_method,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
         register_space,
     )
     from zcpt_ray.result import Result
-    from zcpt_ray.search.methods import Method
     from zcpt_ray.search.orders import Order
+    from zcpt_ray.search.proposing import Method
     from zcpt_ray.search.records import SearchResult
     from zcpt_ray.search.resolved import Search
     from zcpt_ray.search.scoring import Scoring
@@ -78,7 +79,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "errors": ("UserError",),
     "fit_config": ("FitConfig",),
     "plugins": ("load_plugin",),
-    "proxies": ("Proxy",),
+    "proxies": ("Proxy", "aggregate", "find_proxy"),
     "registration": (
         "register_dataset",
         "register_method",
@@ -88,7 +89,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "register_space",
     ),
     "result": ("Result",),
-    "search.methods": ("Method",),
+    "search.proposing": ("Method",),
     "search.orders": ("Order",),
     "search.records": ("SearchResult",),
     "search.resolved": ("Search",),

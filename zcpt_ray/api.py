@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -38,8 +38,9 @@ from zcpt_ray.reports.output import Output
 from zcpt_ray.reports.search_report import doubts, report_best
 from zcpt_ray.result import Result
 from zcpt_ray.search.inputs import fitted_to_data, load_data
+from zcpt_ray.search.presets import with_preset
 from zcpt_ray.search.records import SearchResult
-from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.resolved import smoke as as_small
 from zcpt_ray.spaces import find_space
 from zcpt_ray.storage.paths import any_path
@@ -63,6 +64,7 @@ def search(
     gpus_per_task: float = 1.0,
     smoke: bool = False,
     progress: bool = True,
+    preset: str = "",
     **config: Unpack[SearchFields],
 ) -> Result:
     """Search a space for an architecture; other arguments are the fields of `SearchConfig`.
@@ -75,11 +77,13 @@ def search(
         gpus_per_task: GPUs of each task, where there are any; a fraction lets tasks share one.
         smoke: As small as it goes: shows that everything runs.
         progress: Show how far it is, as bars or lines.
+        preset: "recommended" takes settings that were found to work, where `config` does not say otherwise.
 
     Raises:
         UserError: an unknown name, a number out of range, missing data, or a directory of another run.
     """
-    given = fitted_to_data(_configured(SearchConfig, "search", config), config)
+    wanted = with_preset(_configured(SearchConfig, "search", config), preset, config)
+    given = fitted_to_data(wanted, config)
     found = Search.of(measured_here(as_small(given) if smoke else given, log.info))
     there = Cluster(not ray, address, cpus_per_task, gpus_per_task)
     directory = run_directory(found, out)
@@ -141,7 +145,7 @@ def rank(
     archs = [archs] if isinstance(archs, str) else archs
     if not proxies or not archs:
         raise UserError("rank needs at least one architecture and one proxy")
-    searches = [Search.of(replace(given, proxy=proxy)) for proxy in proxies]
+    searches = [Search.of(with_proxy(given, proxy)) for proxy in proxies]
     space, data = searches[0].space, load_data(searches[0])
     texts = archs if isinstance(archs, Mapping) else {str(arch): arch for arch in archs}
     encoded = {name: as_written(space, text) for name, text in texts.items()}

@@ -13,8 +13,9 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.proxies.base import Proxy
 from zcpt_ray.registry import register
-from zcpt_ray.search.methods import METHODS, Method
+from zcpt_ray.search.methods import METHODS
 from zcpt_ray.search.orders import ORDERS, Order
+from zcpt_ray.search.proposing import Method
 from zcpt_ray.search.scoring import SCORINGS, Scoring
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.base import Space

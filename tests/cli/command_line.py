@@ -4,7 +4,21 @@ import re
 import shlex
 from typing import Any, NamedTuple, Protocol
 
-from zcpt_ray.cli import ablation, baselines, budgets, data, fit, profile, rank, report, search, speed, study, train
+from zcpt_ray.cli import (
+    ablation,
+    baselines,
+    budgets,
+    correlate,
+    data,
+    fit,
+    profile,
+    rank,
+    report,
+    search,
+    speed,
+    study,
+    train,
+)
 from zcpt_ray.cli.flags import Help, parse
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.fit_config import FitConfig
@@ -20,6 +34,7 @@ FLAGS: dict[str, tuple[Any, Help]] = {
     "fit": (fit.FitFlags(FitConfig()), fit.FIT_HELP),
     "profile": (profile.ProfileFlags(), profile.PROFILE_HELP),
     "budgets": (budgets.BudgetsFlags(SearchConfig()), budgets.BUDGETS_HELP),
+    "correlate": (correlate.CorrelateFlags(SearchConfig()), correlate.CORRELATE_HELP),
     "report": (report.ReportFlags(), report.REPORT_HELP),
     "data": (data.DataFlags(), data.DATA_HELP),
     "benchmark": (speed.SpeedFlags(), speed.SPEED_HELP),

@@ -96,7 +96,7 @@ def run(flags: BaselineFlags, console: Console) -> None:
     from zcpt_ray.reports.tables import comparison_table, with_dashes, write_table
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.resources import RESOURCES
-    from zcpt_ray.search.resolved import Search, flags_of, smoke
+    from zcpt_ray.search.resolved import Search, flags_of, smoke, with_proxy
     from zcpt_ray.search.run_files import VALIDATIONS
     from zcpt_ray.storage.paths import any_path
 
@@ -127,7 +127,7 @@ def run(flags: BaselineFlags, console: Console) -> None:
             write_table(comparison_table(results, beside_paper), out / "table")
     table = comparison_table(results, beside_paper)
     if flags.naswot_draws:
-        drawing = [Search.of(replace(config, proxy=proxy, scoring="best-zc")) for proxy in flags.proxies]
+        drawing = [Search.of(replace(with_proxy(config, proxy), scoring="best-zc")) for proxy in flags.proxies]
         there = spread(flags.cluster, config.device)
         rows = [naswot_row(search, benchmark, flags.naswot_draws, there, beside_paper) for search in drawing]
         table = with_dashes(pd.DataFrame([*table.astype(str).to_dict("records"), *rows]))

@@ -1,15 +1,16 @@
 """`zcpt search`: propose N architectures, validate them on V minibatches, show and keep what was found."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
 
 from zcpt_ray.cli.console import NOTHING_FOUND, one_line_errors, open_console, print_next
-from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
+from zcpt_ray.cli.flags import Cluster, Help, OwnCode, given_flags, parse, words_of
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.search.presets import SEARCH_PRESETS, with_preset
 
 SEARCH_DESCRIPTION = (
     "Search a space with Zero-Cost-PT, or a baseline: propose N architectures, validate them on V minibatches."
@@ -26,6 +27,8 @@ class SearchFlags:
     """A search and where it runs."""
 
     config: SearchConfig
+    preset: str = ""
+    """Settings that were found to work; what other flags say holds."""
     out: str | None = None
     """Run directory, local or a URI as s3://bucket/run; by default runs/ and a name made from the configuration. The
     same command goes on where it stopped, and with more proposals or validations it takes what is there.
@@ -43,8 +46,14 @@ def main(argv: Sequence[str] | None = None, description: str = SEARCH_DESCRIPTIO
         SystemExit: bad input, which is told in one line.
     """
     with one_line_errors():
-        flags = parse(SearchFlags(SearchConfig(**defaults)), Help("search", description, SEARCH_EXAMPLES), argv)
-        run(flags, open_console())
+        help_texts = Help("search", description, SEARCH_EXAMPLES, choices=_presets)
+        flags = parse(SearchFlags(SearchConfig(**defaults)), help_texts, argv)
+        given = {*given_flags(argv), *defaults}
+        run(replace(flags, config=with_preset(flags.config, flags.preset, given)), open_console())
+
+
+def _presets() -> dict[str, Iterable[str]]:
+    return {"preset": SEARCH_PRESETS}
 
 
 def run(flags: SearchFlags, console: Console) -> None:

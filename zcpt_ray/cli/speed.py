@@ -27,7 +27,9 @@ that convolutions take.""",
         "zcpt benchmark --parts scaling",
     ),
 )
-TimedPart = Literal["nasbench201", "darts", "layer-wise", "ablation", "training", "scaling", "sizes", "proxies"]
+TimedPart = Literal[
+    "nasbench201", "darts", "layer-wise", "search", "ablation", "training", "scaling", "sizes", "proxies"
+]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class SpeedFlags:
     """What to time."""
 
     parts: tuple[TimedPart, ...] = get_args(TimedPart)
-    """Spaces, a grid of N and V, trainings, workers on Ray, large runs (`sizes`), and every proxy on NAS-Bench-201."""
+    """Spaces, a whole search, a grid of N and V, trainings, workers on Ray, large runs (`sizes`), and every proxy on
+    NAS-Bench-201.
+    """
     dataset: str = "digits"
     """Data set that the minibatches come from."""
     batch_size: int = 256
@@ -75,7 +79,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
     from zcpt_ray.cli.timings.engine import darts_rows, layerwise_rows, nasbench201_rows, peak_memory, proxy_seconds
     from zcpt_ray.cli.timings.machine import describe_cpu
     from zcpt_ray.cli.timings.reference import PROXY, WAYS, Timing
-    from zcpt_ray.cli.timings.runs import ablation_rows, scaling_rows
+    from zcpt_ray.cli.timings.runs import ablation_rows, scaling_rows, search_rows
     from zcpt_ray.cli.timings.sizes import sizes_rows
     from zcpt_ray.cli.timings.trainings import training_rows
     from zcpt_ray.devices import local_device
@@ -88,6 +92,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
         "nasbench201": nasbench201_rows,
         "darts": darts_rows,
         "layer-wise": layerwise_rows,
+        "search": search_rows,
         "ablation": ablation_rows,
         "training": training_rows,
         "scaling": scaling_rows,

@@ -14,7 +14,7 @@ from zcpt_ray.reports.published import paper_covers
 from zcpt_ray.reports.tables import mean_and_deviation, paper_column
 from zcpt_ray.search.inputs import load_data
 from zcpt_ray.search.methods import METHODS
-from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.score_tables import Spread
 from zcpt_ray.search.scoring import SCORINGS
 from zcpt_ray.seeding import generator
@@ -64,7 +64,7 @@ def named_searches(config: SearchConfig, names: Sequence[str], proxies: Sequence
     named: dict[str, SearchConfig] = {}
     for name in names:
         for proxy in proxies:
-            search = named_search(name, dataclasses.replace(config, proxy=proxy))
+            search = named_search(name, with_proxy(config, proxy))
             Search.of(search)
             named.setdefault(search_label(name, search), search)
     return named

@@ -16,7 +16,7 @@ from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES
 from zcpt_ray.search.inputs import load_data, require_same_data
-from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.score_tables import ScoreTable, Spread, measure_on_their_own, spread_locally
 from zcpt_ray.seeding import generator
 from zcpt_ray.storage.parquet import read_parquet
@@ -29,7 +29,7 @@ SLICE = 25
 RESAMPLES, RESAMPLES_OF_MANY, MANY = 1000, 200, 2000
 """Bootstrap samples, and of so many networks fewer."""
 INTERVAL = (2.5, 97.5)
-TOP = 0.1
+TOP_SHARE = 0.1
 """The share of networks that are truly best."""
 SECONDS = "seconds"
 Part = tuple[str, tuple[str, ...]]
@@ -94,7 +94,7 @@ def _searches(config: SearchConfig, proxies: Sequence[str]) -> tuple[dict[str, S
     found, skipped = {}, {}
     for name in names:
         try:
-            found[name] = Search.of(replace(config, proxy=name, scoring="zc-pt"))
+            found[name] = Search.of(replace(with_proxy(config, name), scoring="zc-pt"))
         except UserError as error:
             if name in proxies:
                 raise
@@ -196,7 +196,7 @@ def _measure_part(shared: tuple[dict[str, Search], ImageSet], part: Part) -> pd.
 
 def _row(name: str, scores: np.ndarray, accuracies: np.ndarray, seconds: float) -> dict[str, object]:
     pick = int(np.argmax(scores))
-    top = accuracies >= np.quantile(accuracies, 1 - TOP)
+    top = accuracies >= np.quantile(accuracies, 1 - TOP_SHARE)
     row: dict[str, object] = {"proxy": name}
     for title, statistic, members in (
         ("Spearman", spearman, np.ones_like(top)),

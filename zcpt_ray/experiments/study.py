@@ -20,7 +20,7 @@ from zcpt_ray.proxies import PROXIES
 from zcpt_ray.search.inputs import SearchData, benchmark_values, load_data, network_values
 from zcpt_ray.search.oracles import Oracle
 from zcpt_ray.search.proposal import OpScorer
-from zcpt_ray.search.resolved import Search
+from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.score_tables import ScoreTable, Spread, spread_locally
 from zcpt_ray.search.scoring import SCORINGS, EveryScore, Evidence, TrainedSupernet
 from zcpt_ray.seeding import derive_seed, generator
@@ -87,7 +87,8 @@ def with_function(config: SearchConfig, function: str) -> SearchConfig:
     match = re.fullmatch(r"([\w-]+)(?:\(([\w+-]+)\))?", function)
     scoring, proxy = match.groups() if match else (function, None)
     known = scoring in SCORINGS and set((proxy or config.proxy).split("+")) <= set(PROXIES)
-    if not known or function_name(changed := replace(config, scoring=scoring, proxy=proxy or config.proxy)) != function:
+    asked = with_proxy(config, proxy or config.proxy)
+    if not known or function_name(changed := replace(asked, scoring=scoring)) != function:
         raise UserError(
             f"unknown scoring function {function!r}; choose from {', '.join(SCORINGS)}, with a proxy in brackets where"
             f" it takes one, as in zc-pt(nwot): {', '.join(PROXIES)}"

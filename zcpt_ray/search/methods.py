@@ -7,56 +7,17 @@ Every method fills the same proposals, so validation, records, tables and Ray se
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from zcpt_ray.arch import ArchSpec, PartialArch
-from zcpt_ray.configs import SearchConfig
-from zcpt_ray.proxies.base import Measured, Proxy
+from zcpt_ray.proxies.base import Measured
 from zcpt_ray.search.budgets import UNLIMITED, Budget, first_within
+from zcpt_ray.search.pareto import propose_on_the_front
+from zcpt_ray.search.proposing import Method, MethodContext, Proposed
 from zcpt_ray.search.records import Decision
 from zcpt_ray.search.scoring import SCORINGS, Evidence, by_edge
 from zcpt_ray.spaces import Space
-
-Measure = Callable[[Sequence[PartialArch], bool], list[Measured]]
-"""Measures of supernets, or (True) of networks on their own, on the proposal's minibatch; to be asked for only once
-needed.
-"""
-
-
-@dataclass(frozen=True)
-class MethodContext:
-    """What a method may use for one proposal."""
-
-    config: SearchConfig
-    space: Space
-    proxy: Proxy
-    random: np.random.Generator
-    measure: Measure
-    op_params: Callable[[], list[list[int]]]
-    budget: Budget = UNLIMITED
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """The architecture that a method proposes, how it came about, and how many scores that took."""
-
-    arch: ArchSpec
-    decisions: tuple[Decision, ...] = ()
-    num_evaluations: int = 0
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to propose an architecture other than to discretize a supernet edge by edge."""
-
-    name: str
-    propose: Callable[[MethodContext], Proposed]
-    reference: str
-    asks_proxy: bool
-    budgeted: bool = True
-    """Whether its proposals keep within a budget."""
 
 
 def random_arch(space: Space, random: np.random.Generator, budget: Budget = UNLIMITED) -> ArchSpec:
@@ -165,6 +126,7 @@ METHODS: dict[str, Method] = {
         Method("random", propose_random, "section 5.1", asks_proxy=False),
         Method("max-param", propose_largest, "section 5.1, appendix A.7", asks_proxy=False),
         Method("evolution", propose_evolved, "Real et al. 2019; Abdelfattah et al. 2021", asks_proxy=True),
+        Method("nsga2", propose_on_the_front, "Deb et al. 2002; score against size", asks_proxy=True),
         Method("prune", propose_pruned, "Chen et al. 2021", asks_proxy=True, budgeted=False),
     )
 }

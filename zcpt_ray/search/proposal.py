@@ -14,9 +14,9 @@ from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import Proxy, measure_archs
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.inputs import SearchData
-from zcpt_ray.search.methods import MethodContext, Proposed
 from zcpt_ray.search.oracles import Oracle
 from zcpt_ray.search.orders import EdgeScores, Visit
+from zcpt_ray.search.proposing import MethodContext, Proposed
 from zcpt_ray.search.records import Decision, Proposal, ScoredStep
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.score_count import ScoreCount, Scored
@@ -91,7 +91,7 @@ def _run_method(search: Search, data: SearchData, index: int) -> Proposed:
     scores = ProposalScores(search, data, index)
     random = generator(search.config.seed, "proposal", index, "method")
     context = MethodContext(
-        search.config, search.space, search.proxy, random, scores.measure, scores.op_params, data.budget
+        search.config, search.space, search.proxy, random, scores.measure, scores.op_params, data.budget, index
     )
     return search.method.propose(context)
 

@@ -14,8 +14,9 @@ from zcpt_ray.identity import identity, run_name
 from zcpt_ray.proxies import Proxy, find_proxy
 from zcpt_ray.registry import Named, located, lookup, own_content
 from zcpt_ray.resources import RESOURCES, Resource
-from zcpt_ray.search.methods import METHODS, Method
+from zcpt_ray.search.methods import METHODS
 from zcpt_ray.search.orders import ORDERS, Order
+from zcpt_ray.search.proposing import Method
 from zcpt_ray.search.scoring import SCORINGS, Scoring
 from zcpt_ray.spaces import SPACES, Space, find_space
 from zcpt_ray.storage.paths import file_digest
@@ -56,8 +57,7 @@ class Search:
         scoring = lookup(SCORINGS, config.scoring, "scoring")
         method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
         _check_limits(config, method)
-        space, proxy = find_space(config.space), find_proxy(scoring.proxy or config.proxy, config.aggregation)
-        judge = find_proxy(config.validation_proxy, config.aggregation) if config.validation_proxy else proxy
+        space, (proxy, judge) = find_space(config.space), _proxies(config, scoring)
         for each in (proxy, judge):
             _check_serves(each, space, config)
         order, scope = lookup(ORDERS, config.order, "order"), config.scope or scoring.scope
@@ -135,6 +135,26 @@ class Search:
         return run_name(self.config, self.own)
 
 
+def with_proxy(config: SearchConfig, name: str) -> SearchConfig:
+    """`config` with another proxy, and with its aggregation where that joins several."""
+    return dataclasses.replace(
+        config, proxy=name, aggregation=config.aggregation if "+" in name else SearchConfig.aggregation
+    )
+
+
+def _proxies(config: SearchConfig, scoring: Scoring) -> tuple[Proxy, Proxy]:
+    """The one that scores ops, and the one that scores candidates end to end.
+
+    Raises:
+        UserError: an unknown name, or an aggregation where neither has several members.
+    """
+    names = [scoring.proxy or config.proxy, config.validation_proxy or scoring.proxy or config.proxy]
+    joined = [name for name in names if "+" in name] or names
+    found = {name: find_proxy(name, config.aggregation) for name in joined}
+    found |= {name: find_proxy(name) for name in names if name not in found}
+    return found[names[0]], found[names[1]]
+
+
 def _check_serves(proxy: Proxy, space: Space, config: SearchConfig) -> None:
     """Raises:
     UserError: a proxy that does not serve the space, the minibatches or the device.
@@ -177,8 +197,7 @@ def smoke(config: SearchConfig) -> SearchConfig:
 
     Seconds on one CPU core, a minute or two where gradients or a trained supernet are asked often.
     """
-    proxy = find_proxy(lookup(SCORINGS, config.scoring, "scoring").proxy or config.proxy, config.aggregation)
-    judge = find_proxy(config.validation_proxy, config.aggregation) if config.validation_proxy else proxy
+    proxy, judge = _proxies(config, lookup(SCORINGS, config.scoring, "scoring"))
     training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
     return dataclasses.replace(
         config,

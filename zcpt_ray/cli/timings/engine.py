@@ -168,7 +168,7 @@ def proxy_seconds(timing: Timing, batch_size: int) -> pd.DataFrame:
     """Per proxy, seconds per score of the supernet with an op removed (a step of 5), and of a network on its own."""
     space, batch, rows = NASBench201(), batch_of(timing, batch_size), []
     supernet = space.supernet(10, seed=0).to(batch.images.device)
-    step = perturbed(PartialArch.all_open(space.edges))
+    step = perturbed(PartialArch.all_open(space.edges))[: 1 if timing.smoke else None]
     network = [PartialArch(space.edges, space.decode(NETWORK).kept)]
     for proxy in PROXIES.values():
         row: dict[str, object] = {"proxy": proxy.name}

@@ -76,6 +76,15 @@ def reference_score(supernet: Supernet, arch: PartialArch, batch: Batch) -> floa
     return float(np.linalg.slogdet(kernel)[1])
 
 
+def seconds_per_score(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> float:
+    """Of the reference, after a warm-up."""
+    reference_score(supernet, archs[0], batch)
+    started = time.perf_counter()
+    for arch in archs:
+        reference_score(supernet, arch, batch)
+    return (time.perf_counter() - started) / len(archs)
+
+
 def ours(supernet: Supernet, archs: Sequence[PartialArch], batch: Batch) -> list[float]:
     """The batched, folded engine."""
     return score_archs(PROXY, supernet, archs, batch)

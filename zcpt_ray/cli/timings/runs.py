@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from zcpt_ray.cli.timings.reference import Timing
+from zcpt_ray.arch import PartialArch
+from zcpt_ray.cli.timings.reference import Timing, batch_of, perturbed, seconds_per_score
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.experiments.ablation import grid, search_cells, shared_runs
 from zcpt_ray.search.inputs import load_data
@@ -37,6 +38,37 @@ def ablation_rows(timing: Timing) -> Iterator[tuple[str, dict[str, float]]]:
     if found["ours"] != found["reference"]:
         raise RuntimeError("cells that share what they compute find something else than alone")
     what = f"{len(cells)} cells, N = {axes['num_proposals']}, V = {axes['num_validations']}, batch {base.batch_size}"
+    yield what, seconds | {"ratio": seconds["reference"] / seconds["ours"]}
+
+
+def search_rows(timing: Timing) -> Iterator[tuple[str, dict[str, float]]]:
+    """A whole search that races its candidates, beside 30 N + N V scores in the released code's way.
+
+    Those are timed on a sample: ops removed from the supernet, and the winner end to end.
+    """
+    size, proposals, validations = (16, 1, 6) if timing.smoke else (timing.batch_size, 10, 100)
+    config = SearchConfig(
+        dataset=timing.dataset,
+        batch_size=size,
+        num_proposals=proposals,
+        num_validations=validations,
+        validation="race",
+        device=timing.device,
+    )
+    search = Search.of(config)
+    data, batch = load_data(search), batch_of(timing, size)
+    started = time.perf_counter()
+    result = run_search_locally(search, data=data)
+    seconds = {"ours": time.perf_counter() - started}
+    supernet = search.space.supernet(10, seed=0).to(batch.images.device)
+    step = perturbed(PartialArch.all_open(search.space.edges))
+    network = search.space.network(search.space.decode(result.best.arch), 10, seed=0).to(batch.images.device)
+    alone = [PartialArch.whole(network.edges)] * 2
+    scores = sum(len(edge.candidates) for edge in search.space.edges) * proposals
+    seconds["reference"] = scores * seconds_per_score(supernet, step, batch)
+    seconds["reference"] += proposals * validations * seconds_per_score(network, alone, batch)
+    what = f"search with N = {proposals}, V = {validations}, batch {size}: {result.num_evaluations} scores for"
+    what += f" {scores + proposals * validations}"
     yield what, seconds | {"ratio": seconds["reference"] / seconds["ours"]}
 
 
