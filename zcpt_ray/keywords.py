@@ -16,6 +16,7 @@ class SearchFields(TypedDict, total=False):
     aggregation: str
     scope: str
     scoring: str
+    confidence: float
     method: str
     order: str
     lanes: str

@@ -2,8 +2,9 @@ import pytest
 
 from zcpt_ray.arch import Edge, PartialArch
 from zcpt_ray.search.orders import ORDERS
-from zcpt_ray.search.proposal import StepScores, decide
+from zcpt_ray.search.proposal import decide
 from zcpt_ray.search.scoring import SCORINGS, Evidence
+from zcpt_ray.search.step_scores import StepScores
 from zcpt_ray.seeding import generator
 
 EDGES = tuple(Edge(f"e{i}", ("a", "b", "c", "d")) for i in range(5))

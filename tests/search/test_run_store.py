@@ -283,6 +283,7 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "lanes": "in-turn",
         "aggregation": "borda",
         "scope": "edge",
+        "confidence": 0.95,
         "validation": "race",
         "error": 0.01,
         "validation_proxy": "x",

@@ -13,8 +13,8 @@ from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES, score_archs
-from zcpt_ray.search.proposal import StepScores
 from zcpt_ray.search.scoring import SCORINGS, Evidence
+from zcpt_ray.search.step_scores import StepScores
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.darts.candidates import DARTS_OP_NAMES, everywhere
 from zcpt_ray.spaces.darts.genotype import read_genotype

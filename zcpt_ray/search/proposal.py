@@ -1,6 +1,5 @@
 """Algorithm 1 of the paper, first part: one proposal, a discretization of the whole supernet edge by edge."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from zcpt_ray.datasets.minibatches import Batch, draw_minibatch
 from zcpt_ray.devices import local_device
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.proxies import Proxy, measure_archs
+from zcpt_ray.proxies import measure_archs
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.inputs import SearchData
 from zcpt_ray.search.oracles import Oracle
@@ -20,7 +19,8 @@ from zcpt_ray.search.proposing import MethodContext, Proposed
 from zcpt_ray.search.records import Decision, Proposal, ScoredStep
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.score_count import ScoreCount, Scored
-from zcpt_ray.search.scoring import Evidence, ProxyScores, Scoring, TrainedSupernet, by_edge
+from zcpt_ray.search.scoring import Evidence, ProxyScores, TrainedSupernet
+from zcpt_ray.search.step_scores import Confidence, ProxyJudge, StepScores
 from zcpt_ray.search.supernet_trainer import SupernetTrainer
 from zcpt_ray.seeding import derive_seed, generator
 
@@ -110,6 +110,7 @@ class KnownSteps:
         if found := self.known.get((step, turn)):
             scores.scores |= found.scores
             scores.cohorts |= found.cohorts
+            scores.certain |= set(found.scores)
             scores.num_evaluations += sum(map(len, found.scores.values()))
 
     def add(self, scores: "StepScores", step: int, turn: int) -> None:
@@ -177,87 +178,28 @@ class OpScorer:
 
     def step(self, arch: PartialArch, seed: int) -> "StepScores":
         """The scores of the ops of `arch` on the minibatch that `seed` draws."""
-        judge = None
-        if isinstance(self.search.scoring.evidence, ProxyScores):
-            config = self.search.config
-            batch = draw_minibatch(self.data.images, config.batch_size, seed, local_device(config.device))
-            judge = ProxyJudge(self.search.proxy, self.supernet, batch, self.search.scope)
-        return StepScores(self.search.scoring, Evidence(judge, self.oracle, self.trained), arch, self.op_params)
+        evidence = Evidence(None, self.oracle, self.trained)
+        if not isinstance(self.search.scoring.evidence, ProxyScores):
+            return StepScores(self.search.scoring, evidence, arch, self.op_params)
+        more = Confidence(self.search.config.confidence, lambda n: self._judge(derive_seed(seed, "more", n)))
+        return StepScores(
+            self.search.scoring,
+            replace(evidence, judge=self._judge(seed)),
+            arch,
+            self.op_params,
+            more if self.search.config.confidence else None,
+        )
+
+    def _judge(self, seed: int) -> ProxyJudge:
+        config = self.search.config
+        batch = draw_minibatch(self.data.images, config.batch_size, seed, local_device(config.device))
+        return ProxyJudge(self.search.proxy, self.supernet, batch, self.search.scope)
 
     def decided(self, arch: PartialArch) -> None:
         """Tell that the supernet is `arch` now."""
         evidence = self.search.scoring.evidence
         if self.trained and isinstance(evidence, TrainedSupernet) and evidence.retrains and arch.open_edges:
             self.trained.fit(arch)
-
-
-@dataclass(frozen=True)
-class ProxyJudge:
-    """A proxy on a supernet and a minibatch that are fixed."""
-
-    proxy: Proxy
-    supernet: Supernet
-    batch: Batch
-    scope: str = "step"
-
-    def __call__(self, archs: Sequence[PartialArch], edges: Sequence[int]) -> list[float]:
-        """S of each architecture, compared with all of them, or with those of its edge."""
-        measured = measure_archs(self.proxy, self.supernet, archs, self.batch)
-        groups = edges if self.scope == "edge" else [0] * len(archs)
-        scores = [0.0] * len(archs)
-        for group in set(groups):
-            members = [index for index, other in enumerate(groups) if other == group]
-            combined = self.proxy.combine([measured[i] for i in members])
-            for index, score in zip(members, combined, strict=True):
-                scores[index] = score
-        return scores
-
-    def cohort(self, edge: int, edges: Sequence[int]) -> int:
-        """Among how many architectures the scores about `edge` are ranks; 0 where they are none."""
-        if not self.proxy.is_relative:
-            return 0
-        return edges.count(edge) if self.scope == "edge" else len(edges)
-
-
-class StepScores:
-    """Op scores of one step: A_t and the evidence are fixed, no edge is scored twice. `op_params` settles equals."""
-
-    def __init__(
-        self, scoring: Scoring, evidence: Evidence, arch: PartialArch, op_params: Sequence[Sequence[int]]
-    ) -> None:
-        self.scoring = scoring
-        self.evidence = evidence
-        self.arch = arch
-        self.op_params = op_params
-        self.scores: dict[int, list[float]] = {}
-        self.cohorts: dict[int, int] = {}
-        self.num_evaluations = 0
-
-    def __call__(self, edges: Sequence[int]) -> dict[int, list[float]]:
-        """Per edge, the scores of its ops in the order of its candidates."""
-        pairs = [(edge, op) for edge in edges if edge not in self.scores for op in self.arch.edges[edge].candidates]
-        if pairs:
-            self.scores |= by_edge(pairs, self.scoring.score(self.evidence, self.arch, pairs))
-            if isinstance(self.evidence.judge, ProxyJudge):
-                asked = [edge for edge, _ in pairs]
-                self.cohorts |= {edge: self.evidence.judge.cohort(edge, asked) for edge in set(asked)}
-        self.num_evaluations += len(pairs)
-        return {edge: self.scores[edge] for edge in edges}
-
-    def best(self, edge: int, arch: PartialArch, budget: Budget = UNLIMITED) -> tuple[str, ...]:
-        """The ops that `edge` keeps: those with the best scores.
-
-        Of equals it is the one with more parameters, then the later one.
-        With a budget, the best with which `arch`, what the supernet has become by now, is on its way into it.
-        """
-        candidates, params = self.arch.edges[edge].candidates, self.op_params[edge]
-        scores = self([edge])[edge]
-        order = sorted(range(len(candidates)), key=lambda i: (scores[i], params[i], i), reverse=True)
-        keep = self.arch.edges[edge].keep
-        choices = [tuple(candidates[i] for i in sorted(kept)) for kept in itertools.combinations(order, keep)]
-        kept = budget.first_on_its_way([arch.discretize(edge, kept) for kept in choices]).kept[edge]
-        assert kept is not None
-        return kept
 
 
 def _next(visit: Visit, sent: EdgeScores | None, arch: PartialArch) -> int | tuple[int, ...]:
@@ -285,6 +227,6 @@ def decide(
     wanted = _next(visit, None, arch)
     while isinstance(wanted, tuple):
         wanted = _next(visit, scores(wanted), arch)
-    edge = arch.edges[wanted]
+    edge, kept = arch.edges[wanted], scores.best(wanted, arch, budget)
     by_op = dict(zip(edge.candidates, scores([wanted])[wanted], strict=True))
-    return wanted, Decision(step, edge.name, scores.best(wanted, arch, budget), by_op, scores.cohorts.get(wanted, 0))
+    return wanted, Decision(step, edge.name, kept, by_op, scores.cohorts.get(wanted, 0))

@@ -17,7 +17,7 @@ from zcpt_ray.resources import RESOURCES, Resource
 from zcpt_ray.search.methods import METHODS
 from zcpt_ray.search.orders import ORDERS, Order
 from zcpt_ray.search.proposing import Method
-from zcpt_ray.search.scoring import SCORINGS, Scoring
+from zcpt_ray.search.scoring import SCORINGS, ProxyScores, Scoring
 from zcpt_ray.spaces import SPACES, Space, find_space
 from zcpt_ray.storage.paths import file_digest
 
@@ -60,6 +60,9 @@ class Search:
         space, (proxy, judge) = find_space(config.space), _proxies(config, scoring)
         for each in (proxy, judge):
             _check_serves(each, space, config)
+        if config.confidence and (method or not isinstance(scoring.evidence, ProxyScores)):
+            how = f"method {method.name!r}" if method else f"scoring {scoring.name!r}"
+            raise UserError(f"confidence asks a proxy on more minibatches, and {how} asks none: leave out --confidence")
         order, scope = lookup(ORDERS, config.order, "order"), config.scope or scoring.scope
         if order.compares_edges and scope == "edge" and proxy.is_relative:
             raise UserError(
