@@ -58,6 +58,8 @@ def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Pa
     seen = []
     result = run_search(Search.of(SMALL), tmp_path, report=seen.append)
     assert without_times(result) == locally(SMALL)
+    race = dataclasses.replace(SMALL, validation="race", neighbours=2, validation_proxy="nwot+params")
+    assert without_times(run_search(Search.of(race), tmp_path / "race")) == locally(race)
     assert seen[-1].proposals_done == 4
     assert seen[-1].validations_done == seen[-1].validations_total
 

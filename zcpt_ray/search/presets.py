@@ -13,7 +13,7 @@ SEARCH_PRESETS: dict[str, Mapping[str, Any]] = {
         "validation_proxy": "synflow+jacob_cov+zen_score",
         "aggregation": "mean-rank",
         "num_proposals": 10,
-        "num_validations": 2,
+        "num_validations": 4,
         "neighbours": 3,
         "batch_size": 32,
     },
