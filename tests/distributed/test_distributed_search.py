@@ -26,6 +26,7 @@ from zcpt_ray.distributed.search import run_search
 from zcpt_ray.distributed.spread import spread_over
 from zcpt_ray.errors import UserError
 from zcpt_ray.search import score_tables
+from zcpt_ray.search.budgets import UNLIMITED
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import Proposal, SearchResult
 from zcpt_ray.search.resolved import Search
@@ -392,7 +393,7 @@ def test_validation_takes_what_proposals_leave(tmp_path: Path, monkeypatch: pyte
 
     async def running() -> list[int]:
         counts = []
-        await pool.advance((object(), None), 4)
+        await pool.advance((object(), None, UNLIMITED), 4)
         for index, arch in enumerate(archs):
             await pool.add(Proposal(index, arch, (), 1, 1.0))
             counts.append(len(pool.running))

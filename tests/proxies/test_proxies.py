@@ -103,7 +103,7 @@ def test_a_network_that_is_cut_in_two_is_no_error(proxy: Proxy, small_space: NAS
 def test_a_row_says_what_a_user_should_know(proxy: Proxy) -> None:
     assert proxy.reference
     assert proxy.batch_norm in ("batch", "running", "bypassed", "none")
-    assert ("gradients" in proxy.needs) <= (proxy.batch_norm != "running")
+    assert ("gradients" in proxy.needs) <= (proxy.batch_norm != "running" or proxy.name == "vkdnw")
     assert proxy.minibatches >= 1
 
 

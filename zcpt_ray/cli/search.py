@@ -27,14 +27,14 @@ class SearchFlags:
     """A search and where it runs."""
 
     config: SearchConfig
-    preset: str = ""
-    """Settings that were found to work; what other flags say holds."""
     out: str | None = None
     """Run directory, local or a URI as s3://bucket/run; by default runs/ and a name made from the configuration. The
     same command goes on where it stopped, and with more proposals or validations it takes what is there.
     """
     smoke: bool = False
     """As small as it goes, seconds or a minute or two: shows that everything runs, not what the method finds."""
+    preset: str = ""
+    """Settings that were found to work; what other flags say holds."""
     own: OwnCode = field(default_factory=OwnCode)
     cluster: Cluster = field(default_factory=Cluster)
 

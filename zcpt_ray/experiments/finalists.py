@@ -102,9 +102,10 @@ def _trained(
         Trial(plan.run_id, plan, {"arch": plan.config.arch, "place": place})
         for place, plan in enumerate(plans, start=1)
     ]
-    outcome = train([trial for trial in trials if not _is_trained(out, trial.payload)], out)
-    if outcome.failures:
-        raise UserError("; ".join(dict.fromkeys(outcome.failures.values())))
+    if missing := [trial for trial in trials if not _is_trained(out, trial.payload)]:
+        outcome = train(missing, out)
+        if outcome.failures:
+            raise UserError("; ".join(dict.fromkeys(outcome.failures.values())))
     results = [TrainResult.load(training_directory(out, plan)) for plan in plans]
     errors = [kept_epoch(result.history).validation_error for result in results]
     return [100 - error for error in errors if error is not None], sum(result.seconds for result in results)

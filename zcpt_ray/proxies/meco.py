@@ -1,7 +1,6 @@
 """meco: how independent the channels of a network's feature maps are (Jiang, Wang and Bie 2023)."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -28,19 +27,13 @@ def meco(net: nn.Module, batch: Batch) -> float:
 
 
 def meco_opt(net: nn.Module, batch: Batch) -> float:
-    """As `meco`, of 8 channels of each output, times C / 8; which, is drawn from the batch's seed."""
-    correlations = _correlations(net, batch.images[:1])
-    total = 0.0
-    for index, (matrix, value) in enumerate(_of_channels(correlations, batch.seed)):
-        total += len(correlations[index]) / len(matrix) * value
-    return total
-
-
-def _of_channels(correlations: list[Tensor], seed: int) -> Iterable[tuple[Tensor, float]]:
-    random = generator(seed, "meco-opt")
-    drawn = {size: random.permutation(size)[:OPT_CHANNELS] for size in sorted({len(each) for each in correlations})}
+    """As `meco`, of 8 channels of each output, drawn from the batch's seed, times C / 8."""
+    correlations, random = _correlations(net, batch.images[:1]), generator(batch.seed, "meco-opt")
+    sizes = sorted({len(matrix) for matrix in correlations})
+    drawn = {size: random.permutation(size)[:OPT_CHANNELS] for size in sizes}  # the same for all outputs of a size
     parts = [matrix[np.ix_(drawn[len(matrix)], drawn[len(matrix)])] for matrix in correlations]
-    return zip(parts, smallest_eigenvalues(parts).tolist(), strict=True)
+    shares = [len(matrix) / len(part) for matrix, part in zip(correlations, parts, strict=True)]
+    return float(np.dot(shares, smallest_eigenvalues(parts)))
 
 
 @torch.no_grad()
