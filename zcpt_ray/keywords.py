@@ -1,10 +1,11 @@
 """The keyword arguments of the Python API, with their types: the fields of configurations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TypedDict
 
-from zcpt_ray.configs import ImageOptions, SupernetTraining
+from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining
 
 
 class SearchFields(TypedDict, total=False):
@@ -58,6 +59,13 @@ class RankFields(TypedDict, total=False):
     seed: int
     device: str
     images: ImageOptions
+
+
+SEARCH_ONLY = (
+    *({option.name for option in fields(SearchConfig)} - {"proxy", "training", *RankFields.__annotations__}),
+    *(training.name for training in fields(SupernetTraining)),
+)
+"""Fields of a search that scores end to end do not depend on."""
 
 
 class TrainFields(TypedDict, total=False):

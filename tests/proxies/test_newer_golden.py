@@ -84,9 +84,6 @@ def legacy(seed: int) -> Callable[[int], int]:
     return lambda bound: int(drawn.randint(0, bound))
 
 
-Seen = tuple[str, list[Tensor]]
-
-
 def published_outputs(net: Supernet, images: Tensor) -> Iterator[tuple[Tensor, int]]:
     """Outputs in the order of the authors' tree, and how many of its modules return each."""
     seen: dict[int, list[Tensor]] = {}

@@ -1,14 +1,14 @@
 """`zcpt correlate`: how proxies rank networks beside the accuracies that a tabular benchmark has of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from rich.console import Console
 
 from zcpt_ray.cli.console import one_line_errors, open_console, require_some
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse
-from zcpt_ray.configs import SearchConfig, SupernetTraining
-from zcpt_ray.keywords import RankFields
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.keywords import SEARCH_ONLY
 
 CORRELATE_HELP = Help(
     "correlate",
@@ -21,14 +21,7 @@ joined by + are ranked together.""",
         "zcpt correlate --dataset cifar10 --proxies nwot synflow nwot+synflow+jacob_cov --batch-size 64",
         "zcpt correlate --space nasbench-macro --dataset cifar10 --proxies nwot params --local",
     ),
-    dict.fromkeys(
-        (
-            *({option.name for option in fields(SearchConfig)} - {"training", *RankFields.__annotations__}),
-            *(training.name for training in fields(SupernetTraining)),
-            "num_validations",
-        ),
-        "each network is scored on one minibatch",
-    ),
+    dict.fromkeys((*SEARCH_ONLY, "proxy", "num_validations"), "each network is scored on one minibatch"),
 )
 
 

@@ -1,15 +1,15 @@
 """`zcpt rank`: how a proxy ranks given architectures end to end, over V minibatches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from zcpt_ray.cli.console import one_line_errors, open_console, print_next
 from zcpt_ray.cli.flags import Cluster, Help, OwnCode, parse, words_of
-from zcpt_ray.configs import SearchConfig, SupernetTraining
-from zcpt_ray.keywords import RankFields
+from zcpt_ray.configs import SearchConfig
+from zcpt_ray.keywords import SEARCH_ONLY
 
 RANK_HELP = Help(
     "rank",
@@ -19,13 +19,7 @@ RANK_HELP = Help(
         "zcpt rank --space darts --file genotypes.json --match seed0",
         "zcpt rank --proxy synflow --file archs.json --out runs/synflow",
     ),
-    dict.fromkeys(
-        (
-            *({option.name for option in fields(SearchConfig)} - {"proxy", "training", *RankFields.__annotations__}),
-            *(training.name for training in fields(SupernetTraining)),
-        ),
-        "nothing is searched",
-    ),
+    dict.fromkeys(SEARCH_ONLY, "nothing is searched"),
 )
 
 

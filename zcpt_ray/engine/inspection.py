@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
-def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> Iterator[None]:
-    """Inside, `see` is given what each of `modules` is called with."""
-    hooks = [module.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for module in modules]
+def hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Inside, hooks of modules are there, which are registered by now; afterwards they are removed."""
+    hooks = list(hooks)
     try:
         yield
     finally:
@@ -18,20 +19,19 @@ def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) 
             hook.remove()
 
 
-@contextmanager
-def watched_outputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> Iterator[None]:
+def watched_inputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> AbstractContextManager[None]:
+    """Inside, `see` is given what each of `modules` is called with."""
+    return hooked([module.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for module in modules])
+
+
+def watched_outputs(modules: Iterable[nn.Module], see: Callable[[Tensor], None]) -> AbstractContextManager[None]:
     """Inside, `see` is given each tensor that one of `modules` gives."""
 
     def hook(_: nn.Module, __: object, output: object) -> None:
         if isinstance(output, Tensor):
             see(output)
 
-    hooks = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in hooks:
-            handle.remove()
+    return hooked([module.register_forward_hook(hook) for module in modules])
 
 
 def leaves_of(net: nn.Module) -> list[nn.Module]:
@@ -77,12 +77,10 @@ def running_layers(
     """Inside, every layer of these kinds that runs is listed with its output: of a removed op, none does."""
     ran: list[tuple[nn.Module, Tensor]] = []
     layers = [module for module in net.modules() if isinstance(module, kinds)]
-    hooks = [layer.register_forward_hook(lambda layer, _, output: ran.append((layer, output))) for layer in layers]
-    try:
+    with hooked(
+        [layer.register_forward_hook(lambda layer, _, output: ran.append((layer, output))) for layer in layers]
+    ):
         yield ran
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def layers_that_run(

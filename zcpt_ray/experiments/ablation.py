@@ -122,8 +122,8 @@ def trials(runs: Mapping[str, list[Search]]) -> list[Trial]:
 
 def _shared_name(cell: Search) -> str:
     """The same for cells that make the same proposals and score candidates alike: they differ in N and V, say."""
-    alike = dict.fromkeys(EXTENDABLE, 0) | {"validation": "full", "error": 0.5, "finalist_source": "training"}
-    return cell.with_config(**{**alike, "num_proposals": 1, "finalist_epochs": 1}).run_id
+    alike = {name: getattr(SearchConfig, name) for name in EXTENDABLE} | {"num_proposals": 1, "num_validations": 0}
+    return cell.with_config(**alike).run_id
 
 
 def cell_directory(out: AnyPath, cell: Search) -> AnyPath:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from zcpt_ray.arch import PartialArch
 from zcpt_ray.benchmarks.tables import TabularBenchmark, require_benchmark
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import ImageSet
@@ -144,29 +144,27 @@ def _measured(
     """Per proxy what it measures of each network, in their order, and the `seconds` that took."""
     texts = list(archs)
     found = {name: _known(search, images, texts) for name, search in searches.items()}
-    slices = [tuple(texts[start : start + SLICE]) for start in range(0, len(texts), SLICE)]
-
-    def path(part: Part) -> AnyPath:
-        return out / "scores" / part[0] / f"{texts.index(part[1][0]):06d}.parquet"
-
-    parts = [(name, each) for name, known in found.items() if known is None for each in slices]
-    missing = [part for part in parts if not path(part).exists()]
-    done = len(parts) - len(missing)
+    starts = range(0, len(texts), SLICE)
+    paths: dict[Part, AnyPath] = {
+        (name, tuple(texts[start : start + SLICE])): out / "scores" / name / f"{start:06d}.parquet"
+        for name, known in found.items()
+        if known is None
+        for start in starts
+    }
+    missing = [part for part, path in paths.items() if not path.exists()]
+    done = len(paths) - len(missing)
     for part, table in spread(_measure_part, (dict(searches), images), missing):
-        path(part).parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path(part)) as temporary:
+        paths[part].parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(paths[part]) as temporary:
             table.to_parquet(temporary)
         done += 1
-        report(f"{done} of {len(parts)} slices scored, last by {part[0]}")
-    tables = {}
-    for name, known in found.items():
-        remedy = "delete it to have it computed again"
-        tables[name] = (
-            pd.concat([read_parquet(path((name, each)), remedy) for each in slices], ignore_index=True)
-            if known is None
-            else known
-        )
-    return tables
+        report(f"{done} of {len(paths)} slices scored, last by {part[0]}")
+    stored: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    for (name, _), path in paths.items():
+        stored[name].append(read_parquet(path, "delete it to have it computed again"))
+    return {
+        name: pd.concat(stored[name], ignore_index=True) if known is None else known for name, known in found.items()
+    }
 
 
 def _known(search: Search, images: ImageSet, archs: Sequence[str]) -> pd.DataFrame | None:
@@ -186,10 +184,7 @@ def _known(search: Search, images: ImageSet, archs: Sequence[str]) -> pd.DataFra
 def _measure_part(shared: tuple[dict[str, Search], ImageSet], part: Part) -> pd.DataFrame:
     (searches, images), (name, archs) = shared, part
     search, started = searches[name], time.perf_counter()
-    decoded = [search.space.decode(arch) for arch in archs]
-    partial = [PartialArch(search.space.edges, arch.kept) for arch in decoded]
-    table = measure_on_their_own(search, images, partial)
-    table.insert(0, "arch", list(archs))
+    table = measure_on_their_own(search, images, [search.space.decode(arch) for arch in archs])
     table[SECONDS] = (time.perf_counter() - started) / len(archs)
     return table
 

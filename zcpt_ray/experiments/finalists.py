@@ -117,12 +117,11 @@ def _is_trained(out: AnyPath, plan: TrainPlan) -> bool:
 
 def _training(search: Search, arch: str) -> TrainConfig:
     config = search.config
-    recipe = search.space.imagenet_recipe if config.dataset == "imagenet" else search.space.recipe
     return TrainConfig(
         arch,
         space=config.space,
         dataset=config.dataset,
-        recipe=recipe,
+        recipe=search.space.recipe_on(config.dataset),
         seed=config.seed,
         epochs=config.finalist_epochs,
         max_images=config.finalist_images,

@@ -79,7 +79,7 @@ def by_fitting_recipe(base: TrainConfig, searches: Mapping[str, SearchResult]) -
     recipes = set()
     for result in searches.values():
         space = find_space(result.config.space)
-        recipes.add(space.imagenet_recipe if base.dataset == "imagenet" else space.recipe)
+        recipes.add(space.recipe_on(base.dataset))
     return replace(base, recipe=recipes.pop()) if len(recipes) == 1 else base
 
 

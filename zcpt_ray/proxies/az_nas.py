@@ -1,8 +1,8 @@
 """The parts of AZ-NAS (Lee and Ham 2024): features of a network's blocks, and what flows back through each block."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.inspection import batch_statistics
+from zcpt_ray.engine.inspection import batch_statistics, hooked
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies.base import Proxy, in_memory_order
 from zcpt_ray.proxies.flops import FLOPS
@@ -109,8 +109,7 @@ def _signs(seed: int, index: int, like: Tensor) -> Tensor:
     return (torch.randint(0, 2, like.shape, generator=random) * 2 - 1).to(like)
 
 
-@contextmanager
-def watched_features(net: nn.Module, see: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def watched_features(net: nn.Module, see: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
     """Inside, `see` is given each block's feature [B, C, H, W] in turn, and what it gives goes on in its place.
 
     Blocks are the children of the network, and in place of an nn.Sequential or a list of modules what it holds; of an
@@ -123,12 +122,7 @@ def watched_features(net: nn.Module, see: Callable[[Tensor], Tensor]) -> Iterato
             return (*output[:-1], see(output[-1])) if output[-1].dim() == 4 else output
         return see(output) if isinstance(output, Tensor) and output.dim() == 4 else output
 
-    hooks = [block.register_forward_hook(hook) for block in _blocks(net)]
-    try:
-        yield
-    finally:
-        for handle in hooks:
-            handle.remove()
+    return hooked([block.register_forward_hook(hook) for block in _blocks(net)])
 
 
 def _blocks(net: nn.Module) -> list[nn.Module]:

@@ -1,15 +1,14 @@
 """synflow: how much flows through each weight when all are positive (Tanaka et al. 2020; eq. 10 of the paper)."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.inspection import eval_mode
+from zcpt_ray.engine.inspection import eval_mode, hooked
 from zcpt_ray.proxies.base import Proxy
 
 
@@ -42,16 +41,10 @@ def synflow(net: nn.Module, batch: Batch) -> float:
     return math.log(total) if total > 0 else -math.inf
 
 
-@contextmanager
-def uncapped(net: nn.Module) -> Iterator[None]:
+def uncapped(net: nn.Module) -> AbstractContextManager[None]:
     """Inside, each ReLU6 of `net` is a ReLU."""
     capped = [module for module in net.modules() if isinstance(module, nn.ReLU6)]
-    hooks = [module.register_forward_hook(lambda _, inputs, output: inputs[0].relu()) for module in capped]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return hooked([module.register_forward_hook(lambda _, inputs, output: inputs[0].relu()) for module in capped])
 
 
 SYNFLOW = Proxy(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.inspection import leaves_of, module_modes, running_layers
+from zcpt_ray.engine.inspection import hooked, leaves_of, module_modes, running_layers
 from zcpt_ray.engine.supernet import MaskedSupernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies.base import Proxy, in_memory_order
@@ -73,11 +73,8 @@ def _image_features(net: nn.Module) -> Iterator[list[Tensor]]:
     hooks = [pool.register_forward_pre_hook(lambda _, inputs: see(inputs[0])) for pool in pools] or [
         leaf.register_forward_hook(lambda _, inputs, output: see(output)) for leaf in leaves_of(net)
     ]
-    try:
+    with hooked(hooks):
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _normal(like: Tensor, seed: int, name: str) -> Tensor:

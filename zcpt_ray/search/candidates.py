@@ -54,9 +54,11 @@ class Candidates:
         self._looks = looks_until(total) if search.config.validation == "race" and total else [total]
         self._look = 0
         self._active: dict[str, None] = {}
-        self._standings: dict[str, Standing] = {}
+        self.standings: dict[str, Standing] = {}
+        """How each came out that is out, and at the end all."""
         self._joined = not search.config.neighbours
-        self._settled = False
+        self.settled = False
+        """Whether there is a winner."""
         self.parents: dict[str, str] = {}
         self.left_out = 0
 
@@ -88,7 +90,7 @@ class Candidates:
     def advance(self, all_proposed: bool) -> None:
         """Once nothing is missing: let neighbours join, drop who cannot win, plan what comes next."""
         self._all_proposed = all_proposed
-        while all_proposed and not self.missing and not self._settled:
+        while all_proposed and not self.missing and not self.settled:
             if self._joined:
                 self._look_at()
             elif self._budget is None:
@@ -96,15 +98,6 @@ class Candidates:
             else:
                 self._joined = True
                 self._let_neighbours_join(self._budget)
-
-    @property
-    def settled(self) -> bool:
-        """Whether there is a winner."""
-        return self._settled
-
-    def standings(self) -> dict[str, Standing]:
-        """How each came out, once it is settled."""
-        return self._standings
 
     def resliced(self, validations: Iterable[Validation]) -> Iterator[Validation]:
         """The same by the slices of this search, where they were stored by others'; only of its V minibatches."""
@@ -139,7 +132,7 @@ class Candidates:
     def _is_planned(self, key: SliceKey) -> bool:
         """Whether a slice of an architecture that takes part counts already."""
         arch, start = key
-        reached = self._looks[self._look] if arch in self._active else self._standings[arch].minibatches
+        reached = self._looks[self._look] if arch in self._active else self.standings[arch].minibatches
         return start < reached
 
     def _parts(self, look: int) -> list[range]:
@@ -162,10 +155,10 @@ class Candidates:
         for arch, total, kept in zip(self._active, totals, stays, strict=True):
             if last or not kept:
                 whole = total if seen == config.num_validations else total * config.num_validations / seen
-                self._standings[arch] = Standing(seen, whole)
+                self.standings[arch] = Standing(seen, whole)
         self.left_out = left_out
         if last:
-            self._settled = True
+            self.settled = True
             return
         self._active = {arch: None for arch, kept in zip(self._active, stays, strict=True) if kept}
         self._look += 1

@@ -181,14 +181,10 @@ class OpScorer:
         evidence = Evidence(None, self.oracle, self.trained)
         if not isinstance(self.search.scoring.evidence, ProxyScores):
             return StepScores(self.search.scoring, evidence, arch, self.op_params)
-        more = Confidence(self.search.config.confidence, lambda n: self._judge(derive_seed(seed, "more", n)))
-        return StepScores(
-            self.search.scoring,
-            replace(evidence, judge=self._judge(seed)),
-            arch,
-            self.op_params,
-            more if self.search.config.confidence else None,
-        )
+        probability = self.search.config.confidence
+        more = Confidence(probability, lambda n: self._judge(derive_seed(seed, "more", n))) if probability else None
+        judged = replace(evidence, judge=self._judge(seed))
+        return StepScores(self.search.scoring, judged, arch, self.op_params, more)
 
     def _judge(self, seed: int) -> ProxyJudge:
         config = self.search.config

@@ -30,13 +30,19 @@ def can_win(scores: np.ndarray, error: float, num_candidates: int, num_looks: in
     finite = np.isfinite(scores).all(0)
     if not finite.any():
         return np.ones(scores.shape[1], bool)
-    count = len(scores)
     leader = int(np.argmax(np.where(finite, np.where(np.isfinite(scores), scores, 0).mean(0), -np.inf)))
     behind = scores[:, [leader]] - scores[:, finite]
-    mean, deviation = behind.mean(0), behind.std(0, ddof=1) if count > 1 else np.full(finite.sum(), np.inf)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(mean > 0, mean / (deviation / np.sqrt(count)), 0.0)
     share = error / (max(1, num_candidates - 1) * num_looks)
     stays: np.ndarray = finite.copy()
-    stays[finite] = student.sf(statistic, max(1, count - 1)) >= share
+    stays[finite] = error_of_lead(behind) >= share
     return stays
+
+
+def error_of_lead(margins: np.ndarray) -> np.ndarray:
+    """Per column of [minibatches, pairs], how likely such a lead would be if there was none: a paired t-test."""
+    count, mean = len(margins), margins.mean(0)
+    deviation = margins.std(0, ddof=1) if count > 1 else np.full(mean.shape, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(mean > 0, mean / (deviation / np.sqrt(count)), 0.0)
+    errors: np.ndarray = student.sf(statistic, max(1, count - 1))
+    return errors

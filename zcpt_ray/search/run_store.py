@@ -151,7 +151,7 @@ class RunStore:
         for index in sorted(self.proposals):
             first.setdefault(self.proposals[index].arch, index)
         candidates = []
-        for arch, standing in known.standings().items():
+        for arch, standing in known.standings.items():
             cost, came = cost_of(arch), first[known.parents.get(arch, arch)]
             candidates.append(
                 ScoredCandidate(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from zcpt_ray.arch import PartialArch
+from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets.minibatches import ImageSet, draw_minibatch
 from zcpt_ray.devices import local_device
@@ -107,19 +107,18 @@ def measure_slice(shared: tuple[Search, ImageSet], part: range) -> pd.DataFrame:
     Columns: `arch`, `measure0`, ...
     """
     search, data = shared
-    archs = [search.space.arch(index) for index in part]
-    measured = measure_on_their_own(search, data, [PartialArch(search.space.edges, arch.kept) for arch in archs])
-    measured.insert(0, "arch", [search.space.encode(arch) for arch in archs])
-    return measured
+    return measure_on_their_own(search, data, [search.space.arch(index) for index in part])
 
 
-def measure_on_their_own(search: Search, data: ImageSet, archs: Sequence[PartialArch]) -> pd.DataFrame:
-    """What the proxy measures of finished networks on the minibatch of score tables: columns `measure0`, ..."""
-    config, device = search.config, local_device(search.config.device)
-    supernet = search.space.supernet(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
+def measure_on_their_own(search: Search, data: ImageSet, archs: Sequence[ArchSpec]) -> pd.DataFrame:
+    """What the proxy measures of networks on the minibatch of score tables: columns `arch`, `measure0`, ..."""
+    config, space, device = search.config, search.space, local_device(search.config.device)
+    supernet = space.supernet(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
     batch = draw_minibatch(data, config.batch_size, derive_seed(config.seed, "score table"), device)
-    measured = measure_archs(search.proxy, supernet, archs, batch, alone=True)
-    return pd.DataFrame({f"measure{index}": values for index, values in enumerate(zip(*measured, strict=True))})
+    partial_archs = [PartialArch(space.edges, arch.kept) for arch in archs]
+    measured = measure_archs(search.proxy, supernet, partial_archs, batch, alone=True)
+    columns = {f"measure{index}": values for index, values in enumerate(zip(*measured, strict=True))}
+    return pd.DataFrame({"arch": [space.encode(arch) for arch in archs]} | columns)
 
 
 def spread_locally(function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

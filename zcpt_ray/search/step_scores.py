@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t as student
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.proxies import Proxy, measure_archs
 from zcpt_ray.search.budgets import UNLIMITED, Budget
+from zcpt_ray.search.racing import error_of_lead
 from zcpt_ray.search.scoring import Evidence, Scoring, by_edge
 
 MOST_MINIBATCHES = 8
@@ -58,18 +58,12 @@ class Confidence:
 
         `scores` are [minibatches, ops]. All looks share the error (Bonferroni).
         """
-        count, means = len(scores), scores.mean(0)
-        order = np.argsort(-means, kind="stable")
+        order = np.argsort(-scores.mean(0), kind="stable")
         if keep >= len(order) or not np.isfinite(scores[:, order[keep - 1 : keep + 1]]).all():
             return True
-        margin = scores[:, order[keep - 1]] - scores[:, order[keep]]
-        if count == 1:
-            return False
-        deviation = margin.std(ddof=1)
-        if deviation == 0:
-            return True
-        error = float(student.sf(margin.mean() / (deviation / np.sqrt(count)), count - 1))
-        return error <= (1 - self.probability) / (MOST_MINIBATCHES - 1)
+        margins = scores[:, [order[keep - 1]]] - scores[:, [order[keep]]]
+        never_changes = len(scores) > 1 and not np.ptp(margins)
+        return never_changes or bool(error_of_lead(margins)[0] <= (1 - self.probability) / (MOST_MINIBATCHES - 1))
 
 
 class StepScores:

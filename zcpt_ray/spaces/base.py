@@ -39,6 +39,10 @@ class Space(ABC):
         if read := vars(cls).get("decode"):
             cls.decode = wraps(read)(lambda self, text: read(self, tidy(text)))  # type: ignore[method-assign]
 
+    def recipe_on(self, dataset: str) -> str:
+        """The recipe for its networks on a data set."""
+        return self.imagenet_recipe if dataset == "imagenet" else self.recipe
+
     @property
     def edge_titles(self) -> dict[str, str]:
         """What people call edges whose names tell them little, by name."""
