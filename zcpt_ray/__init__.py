@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zcpt_ray.datasets.loading import LoadedDataset, load_dataset
     from zcpt_ray.datasets.minibatches import Batch, ImageSet
     from zcpt_ray.engine.cells import Cell
+    from zcpt_ray.engine.decisions import Choice, Repeat, Width
     from zcpt_ray.engine.layers import Layer
     from zcpt_ray.engine.ops import CandidateOp, LinearForm, LinearOp
     from zcpt_ray.engine.supernet import Supernet
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from zcpt_ray.search.resolved import Search
     from zcpt_ray.search.scoring import Scoring
     from zcpt_ray.spaces import Space, find_space
+    from zcpt_ray.spaces.module_space import space_of
     from zcpt_ray.train_config import TrainConfig
     from zcpt_ray.training.export import export_model
     from zcpt_ray.training.model_file import TrainedModel, load_model
@@ -73,6 +75,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "datasets.loading": ("LoadedDataset", "load_dataset"),
     "datasets.minibatches": ("Batch", "ImageSet"),
     "engine.cells": ("Cell",),
+    "engine.decisions": ("Choice", "Repeat", "Width"),
     "engine.layers": ("Layer",),
     "engine.ops": ("CandidateOp", "LinearForm", "LinearOp"),
     "engine.supernet": ("Supernet",),
@@ -95,6 +98,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "search.resolved": ("Search",),
     "search.scoring": ("Scoring",),
     "spaces": ("Space", "find_space"),
+    "spaces.module_space": ("space_of",),
     "training.export": ("export_model",),
     "training.model_file": ("TrainedModel", "load_model"),
     "training.records": ("TrainResult",),

@@ -1,17 +1,16 @@
 """The weights that a network starts with: a function of a seed and of each parameter's name."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from zcpt_ray.engine.inspection import Network
 from zcpt_ray.engine.ops import Noise
 from zcpt_ray.engine.pointwise import PointwiseConv2d, make_pointwise_safe
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
 
-Network = TypeVar("Network", bound=nn.Module)
 RESETS = ("reset_parameters", "_reset_parameters")
 """What modules call the method that gives their own parameters and buffers their first values."""
 KNOWN = (nn.BatchNorm2d, nn.Conv2d, nn.Linear, PointwiseConv2d)

@@ -1,11 +1,20 @@
 """What can be seen of a network: modes, what its modules read, which of them run, and what they cost."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
+
+from zcpt_ray.engine.module_kinds import BATCH_NORMS, WEIGHTED
+
+Network = TypeVar("Network", bound=nn.Module)
+PRODUCTS = ("bmm", "scaled_dot_product")
+"""What torch's functions for products of activations have in their names."""
 
 
 @contextmanager
@@ -56,10 +65,33 @@ def eval_mode(net: nn.Module) -> AbstractContextManager[None]:
     return module_modes(net, training=False)
 
 
+def out_of_place(net: Network) -> Network:
+    """The network with no activation changing what it reads, which others may read too."""
+    for module in _in_place(net):
+        module.__dict__["inplace"] = False
+    return net
+
+
+@contextmanager
+def nothing_in_place(net: nn.Module) -> Iterator[None]:
+    """Inside, `out_of_place`; afterwards all is as it was."""
+    changed = _in_place(net)
+    out_of_place(net)
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.__dict__["inplace"] = True
+
+
+def _in_place(net: nn.Module) -> list[nn.Module]:
+    return [module for module in net.modules() if module.__dict__.get("inplace") is True]
+
+
 @contextmanager
 def batch_statistics(net: nn.Module) -> Iterator[None]:
     """Inside, `net` is in train mode, but its batch norms keep no statistics; afterwards all is as it was."""
-    tracking = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    tracking = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
     with module_modes(net, training=True):
         for module in tracking:
             module.track_running_stats = False
@@ -70,39 +102,99 @@ def batch_statistics(net: nn.Module) -> Iterator[None]:
                 module.track_running_stats = True
 
 
+class Ran(NamedTuple):
+    """A layer that ran, what it gave, and its own parameters as they were then: slices, in a narrower width."""
+
+    layer: nn.Module
+    output: Any
+    parameters: tuple[Tensor, ...]
+
+    @property
+    def weight(self) -> Tensor:
+        """The first of them, of a layer that is `WEIGHTED`."""
+        return self.parameters[0]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per image, of a layer that is `WEIGHTED`: each weight and each bias, once per position of the output."""
+        return positions(self) * sum(parameter.numel() for parameter in self.parameters)
+
+
+def positions(ran: Ran) -> int:
+    """How often a layer's weights are used for an image: for each pixel, or each token."""
+    if isinstance(ran.layer, nn.MultiheadAttention) and not ran.layer.batch_first:
+        return len(ran.output)  # [T, B, C]
+    convolves = isinstance(ran.layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    return math.prod(ran.output.shape[2:] if convolves else ran.output.shape[1:-1])
+
+
 @contextmanager
-def running_layers(
-    net: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
-) -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """Inside, every layer of these kinds that runs is listed with its output: of a removed op, none does."""
-    ran: list[tuple[nn.Module, Tensor]] = []
-    layers = [module for module in net.modules() if isinstance(module, kinds)]
-    with hooked(
-        [layer.register_forward_hook(lambda layer, _, output: ran.append((layer, output))) for layer in layers]
-    ):
-        yield ran
+def running_layers(net: nn.Module, kinds: tuple[type[nn.Module], ...] = WEIGHTED) -> Iterator[list[Ran]]:
+    """Inside, every layer of these kinds that runs is listed: of a removed op, none does.
+
+    Of attention there are two entries: queries, keys and values, and the projection of what comes out.
+    """
+    ran: list[Ran] = []
+
+    def see(layer: nn.Module, _: object, output: Any) -> None:
+        if isinstance(layer, nn.MultiheadAttention):
+            ran.append(Ran(layer, output[0], own_parameters(layer)))
+            ran.append(Ran(layer.out_proj, output[0], own_parameters(layer.out_proj)))
+        else:
+            ran.append(Ran(layer, output, own_parameters(layer)))
+
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(value=False)  # it calls no hooks
+    try:
+        with hooked([module.register_forward_hook(see) for module in net.modules() if isinstance(module, kinds)]):
+            yield ran
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def layers_that_run(
-    net: nn.Module, images: Tensor, kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
-) -> list[tuple[nn.Module, Tensor]]:
+def own_parameters(module: nn.Module) -> tuple[Tensor, ...]:
+    """Without those of modules inside."""
+    return tuple(module.parameters(recurse=False))
+
+
+def layers_that_run(net: nn.Module, images: Tensor, kinds: tuple[type[nn.Module], ...] = WEIGHTED) -> list[Ran]:
     """The layers of these kinds that take part, each with its output on the first of `images`, in eval mode."""
     with eval_mode(net), torch.no_grad(), running_layers(net, kinds) as ran:
         net(images[:1])
     return ran
 
 
-def weights_of(ran: Iterable[tuple[nn.Module, Tensor]]) -> list[Tensor]:
-    """The weights of convolutions and linear layers that ran, each once."""
-    return list({id(layer): layer.get_parameter("weight") for layer, _ in ran}.values())
+def weights_of(ran: Iterable[Ran]) -> list[Tensor]:
+    """The weights of layers that ran, each once."""
+    return list({id(each.weight): each.weight for each in ran}.values())
 
 
-def multiply_adds(layer: nn.Module, output: Tensor) -> int:
-    """Multiply-adds per image of a convolution or linear layer with this output [B, ...].
+@contextmanager
+def counted_products(net: nn.Module) -> Iterator[dict[nn.Module, int]]:
+    """Inside, multiply-adds of products of activations, as in attention, by the module that takes them itself."""
+    counter = FlopCounterMode(display=False)
+    counts, started, inner = dict.fromkeys(net.modules(), 0), dict[nn.Module, int](), [0]
 
-    Each weight and each bias counts once per position of the output.
-    """
-    return sum(parameter.numel() for parameter in layer.parameters()) * output[0, 0].numel()
+    def so_far() -> int:
+        found = counter.flop_counts["Global"]
+        return sum(number for function, number in found.items() if any(name in str(function) for name in PRODUCTS)) // 2
+
+    def begin(module: nn.Module, _: object) -> None:
+        started[module] = so_far()
+        inner.append(0)
+
+    def end(module: nn.Module, _: object, __: object) -> None:
+        whole = so_far() - started[module]
+        counts[module] += whole - inner.pop()
+        inner[-1] += whole
+
+    hooks = [
+        hook
+        for module in net.modules()
+        for hook in (module.register_forward_pre_hook(begin), module.register_forward_hook(end))
+    ]
+    with hooked(hooks), counter:
+        yield counts
 
 
 def module_costs(net: nn.Module, image_shape: tuple[int, ...]) -> tuple[dict[nn.Module, int], dict[nn.Module, int]]:
@@ -110,11 +202,18 @@ def module_costs(net: nn.Module, image_shape: tuple[int, ...]) -> tuple[dict[nn.
 
     Both are 0 for what does not run in eval mode. `image_shape` is [C, H, W].
     """
-    with torch.device("meta"), torch.no_grad(), eval_mode(net), running_layers(net, (nn.Module,)) as ran:
+    with (
+        torch.device("meta"),
+        torch.no_grad(),
+        eval_mode(net),
+        counted_products(net) as products,
+        running_layers(net, (nn.Module,)) as ran,
+    ):
         net(torch.empty(1, *image_shape))
-    params, flops = dict.fromkeys(net.modules(), 0), dict.fromkeys(net.modules(), 0)
-    for module, output in ran:
-        params[module] = sum(parameter.numel() for parameter in module.parameters(False))
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            flops[module] = multiply_adds(module, output)
+    params = dict.fromkeys(net.modules(), 0)
+    flops = dict(products)
+    for each in ran:
+        params[each.layer] = sum(parameter.numel() for parameter in each.parameters)
+        if isinstance(each.layer, WEIGHTED):
+            flops[each.layer] += each.multiply_adds
     return params, flops

@@ -201,12 +201,12 @@ class MaskedSupernet(nn.Module):
         return logits
 
     def without_open_skips(self) -> "MaskedSupernet":
-        """The same without the ops of open edges that hand on what they read (`Skip`)."""
+        """The same without the ops of open edges that hand on what they read."""
         arch = self.arch
         for layer in self.supernet.layers:
             for index, ops in layer.candidate_ops().items():
                 names = arch.edges[index].candidates
-                for name in (name for name, op in zip(names, ops, strict=True) if isinstance(op, Skip)):
+                for name in (name for name, op in zip(names, ops, strict=True) if isinstance(op, Skip | nn.Identity)):
                     arch = arch.perturb(index, name) if arch.kept[index] is None else arch
         return MaskedSupernet(self.supernet, arch)
 
@@ -216,9 +216,10 @@ class MaskedSupernet(nn.Module):
         return MaskedSupernet(self.supernet.thin, self.arch) if self.supernet.thin else None
 
 
-def _images_at_a_time(layer: Layer, x: tuple[Tensor, ...]) -> int:
+def _images_at_a_time(layer: Layer, x: tuple[Tensor, ...]) -> int | None:
+    """How many images run at a time; None for all, and for a state that need not be tensors."""
     if not layer.images_apart:
-        return len(x[0])
+        return None
     bytes_per_image = sum(tensor[0].nbytes for tensor in x) * layer.widening
     return max(layer.least_images, int(DEVICES[x[0].device.type].chunk_bytes / bytes_per_image))
 
@@ -235,13 +236,13 @@ def _states_at_a_time(x: tuple[Tensor, ...]) -> int:
 
 @torch.no_grad()
 def _run_in_chunks(
-    folded: JointFoldedLayer, x: tuple[Tensor, ...], size: int
+    folded: JointFoldedLayer, x: tuple[Tensor, ...], size: int | None
 ) -> tuple[list[tuple[Tensor, ...]], list[SharedCode]]:
     """A layer on a state, `size` images at a time: the next state of each variant, and the codes.
 
     States are tuples here.
     """
-    chunks = zip(*(torch.split(tensor, size) for tensor in x), strict=True)
+    chunks = [x] if size is None else zip(*(torch.split(tensor, size) for tensor in x), strict=True)
     outputs, codes = zip(*(folded(chunk if len(chunk) > 1 else chunk[0]) for chunk in chunks), strict=True)
     states = [_join_states(parts) for parts in zip(*outputs, strict=True)]
     return states, [_join_codes(parts) for parts in zip(*codes, strict=True)]

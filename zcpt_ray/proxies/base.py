@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.inspection import running_layers, weights_of
+from zcpt_ray.engine.inspection import nothing_in_place, running_layers, weights_of
+from zcpt_ray.engine.module_kinds import BATCH_NORMS
 from zcpt_ray.engine.pointwise import safe_pointwise
 from zcpt_ray.engine.precision import exact_float32
 from zcpt_ray.engine.supernet import MaskedSupernet, Supernet
@@ -20,7 +21,6 @@ from zcpt_ray.errors import UserError
 
 Measured = tuple[float, ...]
 """What each measure of a proxy gave for one architecture on one minibatch."""
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 BATCH_NORM_IMAGES = 3
 """The fewest images whose own statistics tell anything."""
 Measuring = Callable[[], list[Measured]]
@@ -203,7 +203,7 @@ def score_network(proxy: Proxy, net: nn.Module, batch: Batch) -> float:
     if proxy.is_relative:
         raise UserError(f"proxy {proxy.name!r} only ranks networks against each other: one alone has no score")
     batch = _in_precision_of(net, batch)
-    with exact_float32(), safe_pointwise(net):
+    with exact_float32(), safe_pointwise(net), nothing_in_place(net):
         lazy = any(nn.parameter.is_lazy(parameter) for parameter in net.parameters())  # its first call gives it weights
         (score,) = proxy.combine([proxy.measure(net, batch) if lazy else _measured(proxy, net, batch)])
     if math.isnan(score):

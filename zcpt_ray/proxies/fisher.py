@@ -20,16 +20,21 @@ def fisher(net: nn.Module, batch: Batch) -> float:
     with batch_statistics(net):
         with running_layers(net) as ran:
             loss = F.cross_entropy(net(in_memory_order(batch.images)), batch.labels)
-        outputs = [output for _, output in ran]
+        outputs = [each.output for each in ran]
         gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)
     information = [_information(output.detach(), gradient) for output, gradient in zip(outputs, gradients, strict=True)]
-    times = [layer.get_parameter("weight")[0].numel() for layer, _ in ran]
+    times = [each.weight[0].numel() for each in ran]
     values: list[float] = torch.stack(information).tolist()
     return sum(count * value for count, value in zip(times, values, strict=True))
 
 
 def _information(output: Tensor, gradient: Tensor) -> Tensor:
-    per_channel = (output * gradient).flatten(2).sum(2) if output.dim() == 4 else output * gradient  # [B, C]
+    product = output * gradient
+    if product.dim() == 4:
+        product = product.flatten(2).sum(2)
+    elif product.dim() == 3:  # [B, T, C]
+        product = product.sum(1)
+    per_channel: Tensor = product  # [B, C]
     return 0.5 * per_channel.square().mean(0).sum()
 
 

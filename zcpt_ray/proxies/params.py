@@ -9,8 +9,9 @@ from zcpt_ray.proxies.base import Proxy
 
 def params(net: nn.Module, batch: Batch) -> float:
     """Number of parameters of the modules that take part; equals the network's own count where all do."""
-    modules = {module for module, _ in layers_that_run(net, batch.images, (nn.Module,))}
-    return float(sum(parameter.numel() for module in modules for parameter in module.parameters(False)))
+    ran = layers_that_run(net, batch.images, (nn.Module,))
+    tensors = {id(tensor): tensor for each in ran for tensor in each.parameters}
+    return float(sum(tensor.numel() for tensor in tensors.values()))
 
 
 PARAMS = Proxy("params", (params,), "control", batch_norm="none", dtype="int")

@@ -17,13 +17,13 @@ WORD = 32
 def swap(net: nn.Module, batch: Batch, running_statistics: bool = False) -> float:
     """Number of different rows of the 0/1 matrix [units, B] that says for which images a unit is > 0; 1 to 2^B.
 
-    Units are all elements that activations read [B, C, H, W], in train mode. Of few images most patterns occur
-    whatever the network: take more than log2 of the units, about 20.
+    Units are all elements that activations read [B, C, H, W] or [B, T, C], in train mode. Of few images most patterns
+    occur whatever the network: take more than log2 of the units, about 20.
     """
     seen: list[np.ndarray] = []
 
     def see(x: Tensor) -> None:
-        if x.dim() == 4:
+        if x.dim() >= 3:
             bits = (x > 0).flatten(1).cpu().numpy()  # [B, units]
             seen.append(_words(bits))
 

@@ -9,30 +9,33 @@ from torch.func import functional_call
 
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import eval_mode, hooked
+from zcpt_ray.engine.module_kinds import BATCH_NORMS, WEIGHTED, when_flowing
 from zcpt_ray.proxies.base import Proxy
 
 
 def synflow(net: nn.Module, batch: Batch) -> float:
     """log sum abs(dR/dtheta * theta), with R the sum of the outputs on one image of ones; -inf where nothing flows.
 
-    Weights are replaced by their absolute values, batch norms by the identity, all in float64: the sum itself overflows
-    float32 on deep networks. ReLU6 is a ReLU here: at its cap nothing would flow. Of the minibatch only the image size
-    counts.
+    Weights are replaced by their absolute values, norms by the identity, activations by ReLUs (at a cap nothing would
+    flow), all in float64: the sum itself overflows float32 on deep networks. Attention and gates stay as they are. Of
+    the minibatch only the image size counts.
     """
     tensors = {name: tensor.detach().double().abs() for name, tensor in net.named_parameters()}
     for name, module in net.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, BATCH_NORMS):
             identity = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - module.eps}
             ones = torch.ones(module.num_features, dtype=torch.float64, device=batch.images.device)
             there = {key: value for key, value in identity.items() if module.affine or key.startswith("running")}
             tensors |= {f"{name}.{key}": value * ones for key, value in there.items()}
     weights = [
-        tensors[f"{name}.weight"] for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+        tensors[f"{name}.{'in_proj_' * isinstance(module, nn.MultiheadAttention)}weight".strip(".")]
+        for name, module in net.named_modules()
+        if isinstance(module, WEIGHTED)
     ]
     for weight in weights:
         weight.requires_grad_()
     image = torch.ones_like(batch.images[:1], dtype=torch.float64)
-    with eval_mode(net), uncapped(net):
+    with eval_mode(net), flowing(net):
         flow = functional_call(net, tensors, image).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
     total = float(
@@ -41,10 +44,11 @@ def synflow(net: nn.Module, batch: Batch) -> float:
     return math.log(total) if total > 0 else -math.inf
 
 
-def uncapped(net: nn.Module) -> AbstractContextManager[None]:
-    """Inside, each ReLU6 of `net` is a ReLU."""
-    capped = [module for module in net.modules() if isinstance(module, nn.ReLU6)]
-    return hooked([module.register_forward_hook(lambda _, inputs, output: inputs[0].relu()) for module in capped])
+def flowing(net: nn.Module) -> AbstractContextManager[None]:
+    """Inside, activations of `net` are ReLUs, also those that have a cap, and norms are the identity."""
+    stand_ins = {"relu": lambda _, inputs, __: inputs[0].relu(), "identity": lambda _, inputs, __: inputs[0]}
+    kinds = [(module, when_flowing(module)) for module in net.modules()]
+    return hooked([module.register_forward_hook(stand_ins[kind]) for module, kind in kinds if kind in stand_ins])
 
 
 SYNFLOW = Proxy(

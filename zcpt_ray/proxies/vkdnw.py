@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.inspection import eval_mode, running_layers
+from zcpt_ray.engine.inspection import eval_mode, own_parameters, running_layers
 from zcpt_ray.proxies.base import Proxy, in_memory_order
 
 VKDNW_IMAGES = 16
@@ -41,7 +41,7 @@ def jacobians_of_first_elements(net: nn.Module, images: Tensor) -> tuple[np.ndar
         for image in torch.split(in_memory_order(images.double()), 1):
             with running_layers(net, (nn.Module,)) as ran:
                 (found,) = net(image)
-            used = {id(tensor) for module, _ in ran for tensor in module.parameters(recurse=False)}
+            used = {id(tensor) for each in ran for tensor in own_parameters(each.layer)}
             tensors = tensors or [tensor for tensor in net.parameters() if id(tensor) in used]
             each = torch.eye(len(found), dtype=torch.float64, device=found.device)
             gradients = torch.autograd.grad(

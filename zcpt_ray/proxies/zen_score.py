@@ -49,7 +49,7 @@ def zen_score(net: nn.Module, batch: Batch) -> float:
             with _image_features(net) as seen:
                 functional_call(net, tensors, images)
             features += seen[-1:]
-    norms = dict.fromkeys(names[module] for module, _ in ran)
+    norms = dict.fromkeys(names[each.layer] for each in ran)
     if without := [name for name in norms if tensors.get(f"{name}.running_var") is None]:
         raise UserError(f"zen_score reads running statistics, and the batch norm {without[0]!r} keeps none")
     if not features:

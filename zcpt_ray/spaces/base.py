@@ -3,7 +3,7 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.engine.initialization import initialize
+from zcpt_ray.engine.inspection import Network
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.spaces.texts import tidy
 
@@ -176,10 +177,14 @@ class Space(ABC):
         """
 
     def _initialized(self, edges: tuple[Edge, ...], num_classes: int, seed: int) -> Supernet:
-        net = initialize(lambda: self.build(edges, num_classes), seed)
+        net = self.initialized(lambda: self.build(edges, num_classes), seed)
         if thin := self.thin:
             net.make_thin = lambda: thin._initialized(edges, num_classes, seed)
         return net
+
+    def initialized(self, build: Callable[[], Network], seed: int) -> Network:
+        """One of its networks, as `build` describes it, with the weights of a seed."""
+        return initialize(build, seed)
 
     def single_path(self, arch: ArchSpec) -> tuple[Edge, ...]:
         """The edges with only what `arch` keeps as candidates.

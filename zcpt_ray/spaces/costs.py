@@ -2,7 +2,7 @@
 else adds up over their ops or can be seen of them without running them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,9 @@ from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.engine.activations import activation_bytes
 from zcpt_ray.engine.inspection import module_costs
 from zcpt_ray.engine.layers import Layer
+from zcpt_ray.engine.module_supernet import ModuleSupernet
 from zcpt_ray.spaces.base import OpCosts, Space
+from zcpt_ray.spaces.module_costs import ConditionalCosts, conditional_amounts
 
 MILLION = 1e6
 IMAGENET_CLASSES = 1000
@@ -26,7 +28,7 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters, and multiply-adds of convolutions and linear layers on one image, counted as by NAS-Bench-201."""
+    """Parameters, and multiply-adds of one image as NAS-Bench-201 counts: convolutions, linear layers, attention."""
 
     params: int
     flops: int
@@ -68,7 +70,8 @@ class AddedUp:
 class PeakMemory:
     """A `Usage`: MB of activations at a time, where the network runs one image in float32 as it is written.
 
-    The least is that of the ops which allocate least, edge by edge.
+    The least is that of the ops which allocate least, edge by edge; of a network with choices inside, of those with
+    fewest multiply-adds.
     """
 
     def __init__(self, space: Space, num_classes: int, image_shape: tuple[int, ...]) -> None:
@@ -78,7 +81,11 @@ class PeakMemory:
             net = space.trained_form(space.edges, num_classes)
             ops = candidate_ops(net)
             _, allocated = activation_bytes(net, image_shape, ops)
-            self.by_op = op_totals(space, ops, allocated)
+        by_op = op_totals(space, ops, allocated)
+        self.cheapest: Callable[[PartialArch], ArchSpec] = lambda arch: space.cheapest(arch, by_op)
+        if isinstance(net, ModuleSupernet):
+            _, flops, _ = conditional_amounts(net, image_shape)
+            self.cheapest = ConditionalCosts(space, flops, finished_at_random, MILLION).cheapest
 
     def of(self, arch: ArchSpec) -> float:
         if arch not in self.known:
@@ -88,7 +95,7 @@ class PeakMemory:
         return self.known[arch]
 
     def least(self, arch: PartialArch) -> float:
-        return self.of(self.space.cheapest(arch, self.by_op))
+        return self.of(self.cheapest(arch))
 
     def typical(self, arch: PartialArch) -> float:
         """The least: one large layer makes the peak, whatever the others are."""
@@ -108,22 +115,18 @@ class Costs:
         self.image_shape = image_shape
         with torch.device("meta"):
             net = space.trained_form(space.edges, num_classes)
+        self.params_m: Usage
+        self.flops_m: Usage
+        self.file_mb: Usage
+        if isinstance(net, ModuleSupernet):
+            self.params_m, self.flops_m, self.file_mb = (
+                ConditionalCosts(space, amounts, finished_at_random, MILLION)
+                for amounts in conditional_amounts(net, image_shape)
+            )
+            return
         params, flops = module_costs(net, image_shape)
-        self.params, self.flops = (self._by_op(net, counts) for counts in (params, flops))
         kept = {module: sum(t.numel() * t.element_size() for t in _own_tensors(module)) for module in net.modules()}
-        by_op = self._by_op(net, kept)
-        self.file_mb = AddedUp(space, sum(kept.values()) - _total(by_op), by_op, MILLION)
-        self.fixed = Cost(sum(params.values()) - _total(self.params), sum(flops.values()) - _total(self.flops))
-
-    @property
-    def params_m(self) -> AddedUp:
-        """Millions of parameters."""
-        return AddedUp(self.space, self.fixed.params, self.params, MILLION)
-
-    @property
-    def flops_m(self) -> AddedUp:
-        """Millions of multiply-adds."""
-        return AddedUp(self.space, self.fixed.flops, self.flops, MILLION)
+        self.params_m, self.flops_m, self.file_mb = (self._added_up(net, counts) for counts in (params, flops, kept))
 
     def of(self, arch: ArchSpec) -> Cost:
         """What a finished architecture costs."""
@@ -150,10 +153,11 @@ class Costs:
                 costs[name] = cost
         return costs
 
-    def _by_op(self, net: nn.Module, counts: dict[nn.Module, int]) -> list[list[int]]:
+    def _added_up(self, net: nn.Module, counts: dict[nn.Module, int]) -> AddedUp:
         ops = candidate_ops(net)
         whole = {op: sum(counts.get(module, 0) for module in op.modules()) for op in ops}
-        return op_totals(self.space, ops, whole)
+        by_op = op_totals(self.space, ops, whole)
+        return AddedUp(self.space, sum(counts.values()) - sum(map(sum, by_op)), by_op, MILLION)
 
 
 def finished_at_random(space: Space, arch: PartialArch) -> list[ArchSpec]:
@@ -192,7 +196,3 @@ def op_totals(space: Space, ops: Mapping[nn.Module, tuple[int, int]], amounts: M
 def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from module.parameters(recurse=False)
     yield from module.buffers(recurse=False)
-
-
-def _total(costs: list[list[int]]) -> int:
-    return sum(map(sum, costs))

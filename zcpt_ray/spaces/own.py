@@ -5,20 +5,25 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.engine.decisions import Decision
 from zcpt_ray.engine.layers import Layer
 from zcpt_ray.errors import UserError
 from zcpt_ray.plugins import load_plugin
 from zcpt_ray.registry import mark_own
 from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.module_space import ModuleSpace, space_of
 
 VARIABLE = "SPACE"
 """What a file calls its space."""
 
 
 def load_space(path: str | Path) -> Space:
-    """The space that the Python file at `path` holds as `SPACE`; the file is run once.
+    """The space that the Python file at `path` holds as `SPACE`, or that of its network with choices inside.
+
+    The file is run once.
 
     Raises:
         UserError: no such file or variable, the file fails, or the space does not keep the contract.
@@ -29,12 +34,51 @@ def load_space(path: str | Path) -> Space:
 @cache
 def _checked(module: ModuleType) -> Space:
     path = str(module.__file__)
-    space = getattr(module, VARIABLE, None)
+    space = getattr(module, VARIABLE, None) or _space_of_network(module)
     if not isinstance(space, Space):
-        raise UserError(f"{path} must hold a zcpt_ray.spaces.Space as {VARIABLE}, has {type(space).__name__}")
+        raise UserError(
+            f"{path} must hold a zcpt_ray.spaces.Space as {VARIABLE}, or a network with a zc.Choice inside; has"
+            f" {type(space).__name__}"
+        )
     space.name = path
     check_space(space)
     return mark_own(space, "space")
+
+
+def _space_of_network(module: ModuleType) -> Space | None:
+    """The space of the one network with choices inside that a file defines; None without one.
+
+    Raises:
+        UserError: there are several.
+    """
+    with torch.random.fork_rng([]):
+        made = {kind: net for kind in _networks(module) if (net := _made_alone(kind)) is not None}
+    inside = {type(part) for net in made.values() for part in list(net.modules())[1:]}
+    outer = [kind for kind in made if kind not in inside and any(isinstance(p, Decision) for p in made[kind].modules())]
+    if len(outer) > 1:
+        names = ", ".join(kind.__name__ for kind in outer)
+        raise UserError(
+            f"{module.__file__} has several networks with choices: {names}; say {VARIABLE} = zc.space_of(...)"
+        )
+    return space_of(outer[0]) if outer else None
+
+
+def _networks(module: ModuleType) -> list[type[nn.Module]]:
+    return [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == module.__name__
+    ]
+
+
+def _made_alone(kind: type[nn.Module]) -> nn.Module | None:
+    """What a class makes without being told anything; None if it cannot."""
+    for given in ({}, {"num_classes": 2}):
+        try:
+            return kind(**given)
+        except TypeError:
+            continue
+    return None
 
 
 def check_space(space: Space) -> None:
@@ -58,7 +102,10 @@ def check_space(space: Space) -> None:
         raise UserError(
             f"space {space.name!r}: its stages {space.stages} must hold edges 0 to {len(names) - 1}, and no empty lane"
         )
-    _check_shapes(space)
+    if isinstance(space, ModuleSpace):
+        space.check()
+    else:
+        _check_shapes(space)
     _check_weights(space)
     first = ArchSpec(space.name, tuple(edge.candidates[: edge.keep] for edge in space.edges))
     try:

@@ -5,7 +5,6 @@ import time
 import torch
 
 from zcpt_ray.datasets.minibatches import Batch
-from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.precision import fast_convolutions
 from zcpt_ray.training.objective import Objective
 from zcpt_ray.training.optimizer import optimizer
@@ -17,7 +16,7 @@ WARM_UPS, STEPS = 2, 4
 def images_per_second(plan: TrainPlan, num_classes: int, image_shape: tuple[int, ...]) -> float:
     """How many images a training of `plan` takes in a second, without what reading and testing them takes."""
     device, precision = training_device(plan.config)
-    net = ready_to_train(initialize(lambda: plan.build(num_classes), seed=0), device, precision)
+    net = ready_to_train(plan.untrained(num_classes, seed=0), device, precision)
     steps, objective = optimizer(net, plan.recipe), Objective(plan.recipe)
     size = plan.recipe.batch_size
     with torch.random.fork_rng([]):

@@ -87,6 +87,10 @@ class TrainPlan:
         auxiliary = self.recipe.auxiliary > 0
         return self.space.trained_form(self.edges, num_classes, auxiliary, **{**self.recipe.sizes, **self.config.sizes})
 
+    def untrained(self, num_classes: int, seed: int) -> nn.Module:
+        """The network with the weights that a training starts with, on the CPU."""
+        return self.space.initialized(lambda: self.build(num_classes), seed)
+
 
 def trained_network(config: TrainConfig, num_classes: int) -> nn.Module:
     """The network of a training without an auxiliary head and without weights of its own, whatever its data set.

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from zcpt_ray.datasets.minibatches import Batch, ImageSet, held_out_places
 from zcpt_ray.devices import DEVICES, LOOK_STEPS, card_name
-from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.inspection import module_costs
 from zcpt_ray.engine.memory import saved
 from zcpt_ray.engine.precision import fast_convolutions
@@ -126,7 +125,7 @@ class Trainer:
 
     def untrained(self) -> nn.Module:
         """The network as the training starts with it, on the CPU."""
-        return initialize(lambda: self.plan.build(self.images.num_classes), derive_seed(self.seed, "weights"))
+        return self.plan.untrained(self.images.num_classes, derive_seed(self.seed, "weights"))
 
     def run_epoch(self, epoch: int) -> EpochMetrics:
         """Train for an epoch, then test. Torch's global random state is as before."""
