@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zcpt_ray.datasets.loading import LoadedDataset, load_dataset
     from zcpt_ray.datasets.minibatches import Batch, ImageSet
     from zcpt_ray.engine.cells import Cell
-    from zcpt_ray.engine.decisions import Choice, Repeat, Width
+    from zcpt_ray.engine.choices import Choice, Repeat, Width
     from zcpt_ray.engine.layers import Layer
     from zcpt_ray.engine.ops import CandidateOp, LinearForm, LinearOp
     from zcpt_ray.engine.supernet import Supernet
@@ -75,7 +75,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "datasets.loading": ("LoadedDataset", "load_dataset"),
     "datasets.minibatches": ("Batch", "ImageSet"),
     "engine.cells": ("Cell",),
-    "engine.decisions": ("Choice", "Repeat", "Width"),
+    "engine.choices": ("Choice", "Repeat", "Width"),
     "engine.layers": ("Layer",),
     "engine.ops": ("CandidateOp", "LinearForm", "LinearOp"),
     "engine.supernet": ("Supernet",),

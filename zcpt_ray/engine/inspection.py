@@ -7,14 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from zcpt_ray.engine.module_kinds import BATCH_NORMS, WEIGHTED
 
 Network = TypeVar("Network", bound=nn.Module)
-PRODUCTS = ("bmm", "scaled_dot_product")
-"""What torch's functions for products of activations have in their names."""
 
 
 @contextmanager
@@ -114,10 +112,10 @@ class Ran(NamedTuple):
         """The first of them, of a layer that is `WEIGHTED`."""
         return self.parameters[0]
 
-    @property
-    def multiply_adds(self) -> int:
+    def multiply_adds(self, with_biases: bool = True) -> int:
         """Per image, of a layer that is `WEIGHTED`: each weight and each bias, once per position of the output."""
-        return positions(self) * sum(parameter.numel() for parameter in self.parameters)
+        counted = self.parameters if with_biases else self.parameters[:1]
+        return positions(self) * sum(parameter.numel() for parameter in counted)
 
 
 def positions(ran: Ran) -> int:
@@ -169,22 +167,36 @@ def weights_of(ran: Iterable[Ran]) -> list[Tensor]:
     return list({id(each.weight): each.weight for each in ran}.values())
 
 
+class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts multiply-adds of products of activations."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if "bmm" in name:  # [N, T, K] times [N, K, P]
+            first, second = args[-2:]
+            self.total += first.numel() * second.shape[-1]
+        elif "scaled_dot_product" in name:  # [B, heads, T, K], [B, heads, S, K], [B, heads, S, P]
+            queries, keys, values = args[:3]
+            self.total += queries.shape[:-1].numel() * keys.shape[-2] * (queries.shape[-1] + values.shape[-1])
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def counted_products(net: nn.Module) -> Iterator[dict[nn.Module, int]]:
     """Inside, multiply-adds of products of activations, as in attention, by the module that takes them itself."""
-    counter = FlopCounterMode(display=False)
+    counter = _Products()
     counts, started, inner = dict.fromkeys(net.modules(), 0), dict[nn.Module, int](), [0]
 
-    def so_far() -> int:
-        found = counter.flop_counts["Global"]
-        return sum(number for function, number in found.items() if any(name in str(function) for name in PRODUCTS)) // 2
-
     def begin(module: nn.Module, _: object) -> None:
-        started[module] = so_far()
+        started[module] = counter.total
         inner.append(0)
 
     def end(module: nn.Module, _: object, __: object) -> None:
-        whole = so_far() - started[module]
+        whole = counter.total - started[module]
         counts[module] += whole - inner.pop()
         inner[-1] += whole
 
@@ -197,7 +209,9 @@ def counted_products(net: nn.Module) -> Iterator[dict[nn.Module, int]]:
         yield counts
 
 
-def module_costs(net: nn.Module, image_shape: tuple[int, ...]) -> tuple[dict[nn.Module, int], dict[nn.Module, int]]:
+def module_costs(
+    net: nn.Module, image_shape: tuple[int, ...], with_biases: bool = True
+) -> tuple[dict[nn.Module, int], dict[nn.Module, int]]:
     """Parameters and multiply-adds of each module's own, for a network on the meta device, which has no memory.
 
     Both are 0 for what does not run in eval mode. `image_shape` is [C, H, W].
@@ -215,5 +229,5 @@ def module_costs(net: nn.Module, image_shape: tuple[int, ...]) -> tuple[dict[nn.
     for each in ran:
         params[each.layer] = sum(parameter.numel() for parameter in each.parameters)
         if isinstance(each.layer, WEIGHTED):
-            flops[each.layer] += each.multiply_adds
+            flops[each.layer] += each.multiply_adds(with_biases)
     return params, flops

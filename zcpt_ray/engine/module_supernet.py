@@ -5,14 +5,15 @@ once for all architectures, what comes before the second once for those that are
 """
 
 import inspect
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from zcpt_ray.arch import Edge
-from zcpt_ray.engine.decisions import Choice, Decision, decided
+from zcpt_ray.engine.choices import Choice
+from zcpt_ray.engine.decisions import Decision, decided
 from zcpt_ray.engine.folding import EdgeWeights
 from zcpt_ray.engine.inspection import eval_mode
 from zcpt_ray.engine.layers import Layer
@@ -58,13 +59,7 @@ class TracedPart(Layer):
         super().__init__()
         self.__dict__["supernet"] = supernet  # no child: its modules have one name each
         self.nodes, self.read, self.given = list(nodes), list(read), list(given)
-        called = [supernet.net.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"]
-        inside = {id(part) for module in called for part in module.modules()}
-        self.here = {
-            index
-            for index, edge in enumerate(supernet.edges)
-            if any(id(each) in inside for each in supernet.decisions[edge.name])
-        }
+        self.here = set[int]().union(*(_decided_in(node, supernet) for node in nodes))
 
     def forward(self, x: Any, weights: EdgeWeights) -> tuple[Any, ...]:
         values = x if isinstance(x, tuple) and len(self.read) > 1 else (x,)
@@ -106,7 +101,12 @@ def _parts(supernet: ModuleSupernet) -> list[Layer]:
     if graph is None:
         return [UntracedNet(supernet)]
     nodes = [node for node in graph.nodes if node.op not in ("get_attr", "placeholder", "output")]
-    starts = [0, *(index for index, node in enumerate(nodes) if index and _decides(node, supernet.net))]
+    starts, met = [0], set[int]()
+    for index, node in enumerate(nodes):
+        new = _decided_in(node, supernet) - met  # another choice that is tied to an earlier one tells nothing apart
+        if new and index:
+            starts.append(index)
+        met |= new
     (images,) = [node for node in graph.nodes if node.op == "placeholder"][:1]
     output = next(node for node in graph.nodes if node.op == "output")
     parts: list[Layer] = []
@@ -143,8 +143,16 @@ def _defaults(net: nn.Module) -> dict[str, Any]:
     return {each.name: each.default for each in others if each.default is not inspect.Parameter.empty}
 
 
-def _decides(node: fx.Node, net: nn.Module) -> bool:
-    return node.op == "call_module" and isinstance(net.get_submodule(str(node.target)), Decision)
+def _decided_in(node: fx.Node, supernet: ModuleSupernet) -> set[int]:
+    """The edges that are decided in a node."""
+    if node.op != "call_module":
+        return set()
+    inside = {id(part) for part in supernet.net.get_submodule(str(node.target)).modules()}
+    return {
+        index
+        for index, edge in enumerate(supernet.edges)
+        if any(id(each) in inside for each in supernet.decisions[edge.name])
+    }
 
 
 def _own(value: Any) -> Any:
@@ -170,26 +178,3 @@ def _attribute(net: nn.Module, path: str) -> Any:
     for name in path.split("."):
         found = getattr(found, name)
     return found
-
-
-def all_decisions(net: nn.Module) -> Iterator[tuple[Decision, tuple[tuple[str, frozenset[str]], ...]]]:
-    """Each decision of a network, outer ones first, and when it is reached: with which options of which others.
-
-    Those without a name get their attribute path.
-    """
-    yield from _visit(net, "", ())
-
-
-def _visit(
-    module: nn.Module, path: str, conditions: tuple[tuple[str, frozenset[str]], ...]
-) -> Iterator[tuple[Decision, tuple[tuple[str, frozenset[str]], ...]]]:
-    if not isinstance(module, Decision):
-        for name, child in module.named_children():
-            yield from _visit(child, f"{path}.{name}".strip("."), conditions)
-        return
-    module.decision = module.decision or path
-    yield module, conditions
-    for name, part, options in module.parts():
-        always = set(options) == set(module.options)
-        inner = conditions if always else (*conditions, (module.decision, frozenset(options)))
-        yield from _visit(part, f"{path}.{name}".strip("."), inner)

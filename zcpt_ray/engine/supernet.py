@@ -88,6 +88,10 @@ class Supernet(nn.Module):
         """The same architecture over one channel of 3x3 images, or None; not a part of this network."""
         return self.make_thin() if self.make_thin else None
 
+    def masked(self, arch: PartialArch) -> nn.Module:
+        """One partly decided architecture, as an ordinary network: images [B, C, H, W] -> logits [B, num_classes]."""
+        return MaskedSupernet(self, arch)
+
     def key(self, arch: PartialArch) -> Hashable:
         """What the network's output depends on: architectures with equal keys are one function."""
         weights = arch.edge_weights()

@@ -16,7 +16,7 @@ from zcpt_ray.engine.inspection import nothing_in_place, running_layers, weights
 from zcpt_ray.engine.module_kinds import BATCH_NORMS
 from zcpt_ray.engine.pointwise import safe_pointwise
 from zcpt_ray.engine.precision import exact_float32
-from zcpt_ray.engine.supernet import MaskedSupernet, Supernet
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 
 Measured = tuple[float, ...]
@@ -138,7 +138,7 @@ def start_measuring(
             for key, arch in zip(keys, archs, strict=True):
                 if key not in known:
                     measure = proxy.measure if known else partial(_measured, proxy)  # the first stands for all
-                    known[key] = measure(MaskedSupernet(supernet, arch), batch)
+                    known[key] = measure(supernet.masked(arch), batch)
             measuring = partial(list, [known[key] for key in keys])
     return partial(_without_nan, proxy, measuring, archs, len(batch.images))
 

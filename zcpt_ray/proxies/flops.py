@@ -11,7 +11,7 @@ def flops(net: nn.Module, batch: Batch) -> float:
     """The numbers of NAS-Bench-201's table; products of activations, as in attention, count too."""
     with counted_products(net) as products:
         ran = layers_that_run(net, batch.images)
-    return float(sum(each.multiply_adds for each in ran) + sum(products.values()))
+    return float(sum(each.multiply_adds() for each in ran) + sum(products.values()))
 
 
 FLOPS = Proxy(

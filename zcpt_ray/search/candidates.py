@@ -205,7 +205,9 @@ def neighbours_of(space: Space, text: str, budget: Budget = UNLIMITED) -> list[s
         edge = space.edges[index]
         for kept in itertools.combinations(edge.candidates, edge.keep):
             other = (*arch.kept[:index], kept, *arch.kept[index + 1 :])
-            encoded = space.encode(ArchSpec(arch.space, other))
+            if not space.valid(changed := ArchSpec(arch.space, other)):
+                continue
+            encoded = space.encode(changed)
             if encoded != text and budget.used(PartialArch(space.edges, other)) <= 1:
                 found[encoded] = None
     return list(found)

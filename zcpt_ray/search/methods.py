@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zcpt_ray.arch import ArchSpec, PartialArch
+from zcpt_ray.errors import UserError
 from zcpt_ray.proxies.base import Measured
 from zcpt_ray.search.budgets import UNLIMITED, Budget, first_within
 from zcpt_ray.search.pareto import propose_on_the_front
@@ -19,10 +20,21 @@ from zcpt_ray.search.records import Decision
 from zcpt_ray.search.scoring import SCORINGS, Evidence, by_edge
 from zcpt_ray.spaces import Space
 
+DRAWS = 1000
+"""Random choices that are tried until one is an architecture."""
+
 
 def random_arch(space: Space, random: np.random.Generator, budget: Budget = UNLIMITED) -> ArchSpec:
-    """Each edge keeps ops drawn evenly, of those with which the rest can be finished within a budget."""
-    return _drawn(space, lambda edge: random.permutation(len(space.edges[edge].candidates)).tolist(), budget)
+    """Each edge keeps ops drawn evenly, of those with which the rest can be finished within a budget.
+
+    Raises:
+        UserError: no architecture of the space came in many draws.
+    """
+    for _ in range(DRAWS):
+        arch = _drawn(space, lambda edge: random.permutation(len(space.edges[edge].candidates)).tolist(), budget)
+        if space.valid(arch) and (space.has_supernet or budget.used(PartialArch(space.edges, arch.kept)) <= 1):
+            return arch
+    raise UserError(f"of {DRAWS} random choices within the budget none is an architecture of {space.name}")
 
 
 def _drawn(space: Space, rank_ops: Callable[[int], Sequence[int]], budget: Budget) -> ArchSpec:
@@ -91,7 +103,8 @@ def mutate(space: Space, arch: ArchSpec, random: np.random.Generator, budget: Bu
         for position in random.permutation(len(others)):
             kept = (*arch.kept[:index], others[position], *arch.kept[index + 1 :])
             other = ArchSpec(arch.space, kept)
-            if space.encode(other) != space.encode(arch) and budget.used(PartialArch(space.edges, kept)) <= 1:
+            differs = space.valid(other) and space.encode(other) != space.encode(arch)
+            if differs and budget.used(PartialArch(space.edges, kept)) <= 1:
                 return other
     return arch
 
@@ -123,9 +136,15 @@ def propose_pruned(p: MethodContext) -> Proposed:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("random", propose_random, "section 5.1", asks_proxy=False),
+        Method("random", propose_random, "section 5.1", asks_proxy=False, asks_supernet=False),
         Method("max-param", propose_largest, "section 5.1, appendix A.7", asks_proxy=False),
-        Method("evolution", propose_evolved, "Real et al. 2019; Abdelfattah et al. 2021", asks_proxy=True),
+        Method(
+            "evolution",
+            propose_evolved,
+            "Real et al. 2019; Abdelfattah et al. 2021",
+            asks_proxy=True,
+            asks_supernet=False,
+        ),
         Method("nsga2", propose_on_the_front, "Deb et al. 2002; score against size", asks_proxy=True),
         Method("prune", propose_pruned, "Chen et al. 2021", asks_proxy=True, budgeted=False),
     )

@@ -52,3 +52,5 @@ class Method:
     asks_proxy: bool
     budgeted: bool = True
     """Whether its proposals keep within a budget."""
+    asks_supernet: bool = True
+    """Whether it needs a space with a supernet."""

@@ -32,6 +32,12 @@ class Space(ABC):
     name: str
     edges: tuple[Edge, ...]
     made_for: int = 32
+    table_classes: int = 10
+    """Classes of the networks that its table of trained networks, if there is one, is of."""
+    counts_biases: bool = True
+    """Whether a bias is a multiply-add, as in NAS-Bench-201's table."""
+    has_supernet: bool = True
+    """Without one, its networks are scored whole (`spaces.whole_networks`)."""
     recipe: str = "cifar"
     imagenet_recipe: str = "imagenet-mobilenet"
 
@@ -151,6 +157,10 @@ class Space(ABC):
 
         By default networks have no drop path.
         """
+
+    def valid(self, arch: ArchSpec) -> bool:
+        """Whether a choice is an architecture of the space; by default each is."""
+        return True
 
     def used(self, arch: ArchSpec) -> Iterator[tuple[int, str]]:
         """(edge, op) of what runs in a finished architecture: by default all that it keeps."""

@@ -17,6 +17,7 @@ from zcpt_ray.engine.layers import Layer
 from zcpt_ray.engine.module_supernet import ModuleSupernet
 from zcpt_ray.spaces.base import OpCosts, Space
 from zcpt_ray.spaces.module_costs import ConditionalCosts, conditional_amounts
+from zcpt_ray.spaces.whole_networks import WholeNetworks
 
 MILLION = 1e6
 IMAGENET_CLASSES = 1000
@@ -67,6 +68,43 @@ class AddedUp:
         return sum(map(self.of, finished_at_random(self.space, arch))) / FINISHED
 
 
+class BuiltOneByOne:
+    """Parameters, multiply-adds and bytes of weights and buffers of the networks of a space, each in millions."""
+
+    def __init__(self, space: WholeNetworks, num_classes: int, image_shape: tuple[int, ...]) -> None:
+        self.space, self.num_classes, self.image_shape = space, num_classes, image_shape
+        self.known: dict[ArchSpec, tuple[float, ...]] = {}
+
+    def of(self, arch: ArchSpec) -> tuple[float, ...]:
+        """Of a finished architecture."""
+        if arch not in self.known:
+            with torch.device("meta"):
+                net = self.space.trained_form(self.space.single_path(arch), self.num_classes)
+            params, flops = module_costs(net, self.image_shape, self.space.counts_biases)
+            kept = [tensor.numel() * tensor.element_size() for tensor in (*net.parameters(), *net.buffers())]
+            self.known[arch] = tuple(sum(each) / MILLION for each in (params.values(), flops.values(), kept))
+        return self.known[arch]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A `Usage`: one of the numbers of `built`. Of what is not finished nobody knows the least."""
+
+    built: BuiltOneByOne
+    place: int
+
+    def of(self, arch: ArchSpec) -> float:
+        return self.built.of(arch)[self.place]
+
+    def least(self, arch: PartialArch) -> float:
+        if arch.open_edges or not self.built.space.valid(finished := arch.finish(self.built.space.name)):
+            return 0.0
+        return self.of(finished)
+
+    def typical(self, arch: PartialArch) -> float:
+        return self.least(arch)
+
+
 class PeakMemory:
     """A `Usage`: MB of activations at a time, where the network runs one image in float32 as it is written.
 
@@ -113,18 +151,22 @@ class Costs:
         self.space = space
         self.num_classes = num_classes
         self.image_shape = image_shape
-        with torch.device("meta"):
-            net = space.trained_form(space.edges, num_classes)
         self.params_m: Usage
         self.flops_m: Usage
         self.file_mb: Usage
+        if isinstance(space, WholeNetworks):
+            built = BuiltOneByOne(space, num_classes, image_shape)
+            self.params_m, self.flops_m, self.file_mb = (OneOf(built, place) for place in range(3))
+            return
+        with torch.device("meta"):
+            net = space.trained_form(space.edges, num_classes)
         if isinstance(net, ModuleSupernet):
             self.params_m, self.flops_m, self.file_mb = (
                 ConditionalCosts(space, amounts, finished_at_random, MILLION)
-                for amounts in conditional_amounts(net, image_shape)
+                for amounts in conditional_amounts(net, image_shape, space.counts_biases)
             )
             return
-        params, flops = module_costs(net, image_shape)
+        params, flops = module_costs(net, image_shape, space.counts_biases)
         kept = {module: sum(t.numel() * t.element_size() for t in _own_tensors(module)) for module in net.modules()}
         self.params_m, self.flops_m, self.file_mb = (self._added_up(net, counts) for counts in (params, flops, kept))
 
@@ -147,7 +189,7 @@ class Costs:
                 built["trained on ImageNet"] = form.trained_form(edges, IMAGENET_CLASSES), IMAGENET_SHAPE
         costs: dict[str, Cost] = {}
         for name, (network, shape) in built.items():
-            params, flops = module_costs(network, shape)
+            params, flops = module_costs(network, shape, self.space.counts_biases)
             cost = Cost(sum(params.values()), sum(flops.values()))
             if cost not in costs.values():
                 costs[name] = cost

@@ -93,7 +93,7 @@ def _from(running: Running, name: str) -> Running:
 
 
 def conditional_amounts(
-    net: ModuleSupernet, image_shape: tuple[int, ...]
+    net: ModuleSupernet, image_shape: tuple[int, ...], with_biases: bool = True
 ) -> tuple[list[Amount], list[Amount], list[Amount]]:
     """Parameters, multiply-adds, and bytes of weights and buffers, of a network on the meta device."""
     weights = PartialArch.all_open(net.edges).edge_weights()
@@ -130,7 +130,7 @@ def conditional_amounts(
             sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         )
         if isinstance(each.layer, WEIGHTED):
-            flops.append(Amount(each.multiply_adds, (running,)))
+            flops.append(Amount(each.multiply_adds(with_biases), (running,)))
     by_part = [
         [Amount(sizes[key][place], tuple(dict.fromkeys(when))) for key, when in params.items()] for place in (0, 1)
     ]

@@ -1,8 +1,7 @@
 """A search space made of an ordinary network with choices inside: `zc.space_of(Net)`."""
 
 import inspect
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -11,19 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph
-from zcpt_ray.engine.decisions import Decision
+from zcpt_ray.engine.decisions import Decision, all_decisions
 from zcpt_ray.engine.inspection import Network, eval_mode, out_of_place
-from zcpt_ray.engine.module_supernet import ModuleSupernet, all_decisions
+from zcpt_ray.engine.module_supernet import ModuleSupernet
 from zcpt_ray.engine.pointwise import make_pointwise_safe
 from zcpt_ray.errors import UserError
 from zcpt_ray.seeding import derive_seed
 from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.decision_tree import DecisionTree
 
 CLASSES = 10
 """Of the network that is looked at first."""
-Condition = tuple[str, frozenset[str]]
-"""A decision, and with which of its options something runs."""
-Conditions = tuple[Condition, ...]
 
 
 def space_of(make: Callable[..., nn.Module], *, name: str = "", image_size: int = 32, image_channels: int = 3) -> Space:
@@ -54,28 +51,43 @@ def space_of(make: Callable[..., nn.Module], *, name: str = "", image_size: int 
 
 
 class ModuleSpace(Space):
-    """See `space_of`."""
+    """See `space_of`. The network is looked at once something is asked of it."""
 
     recipe = "small-data"
+    looked_at_on = "cpu"
+    """A user's network need not know the meta device."""
 
     def __init__(
         self, make: Callable[..., nn.Module], name: str, image_size: int = 32, image_channels: int = 3
     ) -> None:
         self.make, self.name, self.made_for, self.image_channels = make, name, image_size, image_channels
         self.takes_classes = "num_classes" in _parameters(make)
+
+    @cached_property
+    def decision_tree(self) -> DecisionTree:
+        """What there is to decide, and when."""
         with torch.random.fork_rng([]):
-            net = self._made(CLASSES)
-        found = list(all_decisions(net))
-        self.edges = _edges(found, name)
-        self.reached: dict[str, list[Conditions]] = {edge.name: [] for edge in self.edges}
-        for decision, conditions in found:
-            self.reached[decision.decision].append(conditions)
-        self.classes = self._logits(net)
+            return DecisionTree.of(self._made(CLASSES, self.looked_at_on), self.name)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:  # type: ignore[override]
+        """The decisions of the network, outer ones first."""
+        return self.decision_tree.edges
+
+    @cached_property
+    def classes(self) -> int:
+        """How many logits the network gives that is not told how many to give."""
+        with torch.random.fork_rng([]):
+            return self._logits(self._made(CLASSES))
 
     def check(self) -> None:
-        """See that the supernet runs; `space_of` has done so."""
-        with torch.random.fork_rng([]):
-            self._logits(self._made(CLASSES))
+        """See that there is something to decide, and that the supernet runs.
+
+        Raises:
+            UserError: as `space_of`.
+        """
+        _ = self.edges
+        _ = self.classes
 
     def _logits(self, net: nn.Module) -> int:
         """How many logits the network gives.
@@ -100,10 +112,10 @@ class ModuleSpace(Space):
             raise UserError(f"space {self.name!r}: the network must give logits [B, num_classes], gives {given}")
         return int(logits.shape[1])
 
-    def _made(self, num_classes: int) -> nn.Module:
-        """A network of its own, on the CPU."""
+    def _made(self, num_classes: int, device: str = "cpu") -> nn.Module:
+        """A network of its own."""
         try:
-            with torch.device("cpu"):
+            with torch.device(device):
                 net = self.make(num_classes=num_classes) if self.takes_classes else self.make()
         except UserError as error:
             raise UserError(f"space {self.name!r}: {error}") from error
@@ -126,9 +138,9 @@ class ModuleSpace(Space):
             )
         without_memory = torch.get_default_device().type == "meta"
         with torch.random.fork_rng([]) if without_memory else nullcontext():
-            net = self._made(num_classes)
-            for decision, _ in reversed(list(all_decisions(net))):
-                decision.keep(_named(edges, decision.decision).candidates)
+            net = self._made(num_classes, self.looked_at_on if without_memory else "cpu")
+            for decision, _ in reversed(list(all_decisions(net))):  # inner ones first
+                decision.keep(next(edge.candidates for edge in edges if edge.name == decision.decision))
         if without_memory:
             net.to("meta")
         decisions: dict[str, list[Decision]] = {edge.name: [] for edge in edges}
@@ -144,24 +156,8 @@ class ModuleSpace(Space):
         make_pointwise_safe(net)
         return out_of_place(net)
 
-    def _canonical(self, arch: ArchSpec) -> ArchSpec:
-        """One of those that are the same network: edges in parts that do not run keep their first option."""
-        kept = [list(ops) for ops in arch.kept]
-        for index, edge in enumerate(self.edges):  # outer ones come first
-            if not self._runs(index, kept):
-                kept[index] = [edge.candidates[0]]
-        return ArchSpec(self.name, tuple(map(tuple, kept)))
-
     def used(self, arch: ArchSpec) -> Iterator[tuple[int, str]]:
-        return ((index, ops[0]) for index, ops in enumerate(arch.kept) if self._runs(index, arch.kept))
-
-    def _runs(self, index: int, kept: Sequence[Sequence[str]]) -> bool:
-        """Whether an edge is in a part that runs."""
-        by_name = {edge.name: ops[0] for edge, ops in zip(self.edges, kept, strict=True)}
-        return any(
-            all(by_name[name] in options for name, options in conditions)
-            for conditions in self.reached[self.edges[index].name]
-        )
+        return ((index, ops[0]) for index, ops in enumerate(arch.kept) if self.decision_tree.runs(index, arch.kept))
 
     def graphs(self, arch: ArchSpec) -> dict[str, Graph]:
         """A chain of the edges that run."""
@@ -175,18 +171,20 @@ class ModuleSpace(Space):
 
     def decode(self, text: str) -> ArchSpec:
         given: dict[str, str] = {}
+        known = {edge.name: edge.candidates for edge in self.edges}
         for pair in filter(None, (part.strip() for part in text.split(","))):
             name, _, option = (part.strip() for part in pair.partition("="))
-            if name in given or name not in self.reached:
-                what = "twice" if name in given else f"no choice; choose from {', '.join(self.reached)}"
+            if name in given or name not in known:
+                what = "twice" if name in given else f"no choice; choose from {', '.join(known)}"
                 raise UserError(f"not an architecture of {self.name}: {text!r}: {name!r} is {what}")
-            if option not in _named(self.edges, name).candidates:
-                known = ", ".join(_named(self.edges, name).candidates)
-                raise UserError(f"not an architecture of {self.name}: {name} has no option {option!r}; it has {known}")
+            if option not in known[name]:
+                options = ", ".join(known[name])
+                raise UserError(
+                    f"not an architecture of {self.name}: {name} has no option {option!r}; it has {options}"
+                )
             given[name] = option
-        arch = self._canonical(
-            ArchSpec(self.name, tuple((given.get(edge.name, edge.candidates[0]),) for edge in self.edges))
-        )
+        kept = tuple((given.get(edge.name, edge.candidates[0]),) for edge in self.edges)
+        arch = ArchSpec(self.name, self.decision_tree.canonical(kept))
         if missing := [self.edges[index].name for index, _ in self.used(arch) if self.edges[index].name not in given]:
             raise UserError(
                 f"not an architecture of {self.name}: {text!r} does not say {', '.join(missing)}; write as "
@@ -194,78 +192,27 @@ class ModuleSpace(Space):
             )
         return arch
 
-    @cached_property
-    def _homes(self) -> dict[Conditions, list[int]]:
-        """The edges by what all the ways to reach them have in common."""
-        homes: dict[Conditions, list[int]] = {}
-        for index, edge in enumerate(self.edges):
-            first, *others = self.reached[edge.name]
-            same = [all(other[:size] == first[:size] for other in others) for size in range(1, len(first) + 1)]
-            homes.setdefault(first[: sum(same)], []).append(index)
-        return homes
+    def with_options(self, kept: dict[str, str], text: str, expected: str) -> ArchSpec:
+        """The architecture with these options.
 
-    def _ways(self, home: Conditions) -> int:
-        """In how many ways the edges that have a home, and what is inside, can be decided."""
-        return math.prod(
-            sum(self._ways_with(home, index, option) for option in self.edges[index].candidates)
-            for index in self._homes.get(home, [])
-        )
-
-    def _ways_with(self, home: Conditions, index: int, option: str) -> int:
-        return math.prod(self._ways(inner) for inner in self._inside(home, index, option))
-
-    def _inside(self, home: Conditions, index: int, option: str) -> list[Conditions]:
-        """The homes that an option of an edge opens."""
-        name = self.edges[index].name
-        inner = dict.fromkeys(other[: len(home) + 1] for other in self._homes if len(other) > len(home))
-        return [key for key in inner if key[:-1] == home and key[-1][0] == name and option in key[-1][1]]
+        Raises:
+            UserError: one of another value, one too many, or one that is missing.
+        """
+        known = {edge.name: edge.candidates for edge in self.edges}
+        options = tuple((kept.get(edge.name, edge.candidates[0]),) for edge in self.edges)
+        good = all(name in known and option in known[name] for name, option in kept.items())
+        arch = ArchSpec(self.name, options)
+        if not good or {self.edges[index].name for index, _ in self.used(arch)} != set(kept):
+            raise UserError(f"not a {self.name} architecture: {text!r}; expected {expected}")
+        return arch
 
     @property
     def num_archs(self) -> int:
         """How many there are, those that differ only in parts that do not run counted once."""
-        return self._ways(())
+        return self.decision_tree.ways()
 
     def arch(self, index: int) -> ArchSpec:
-        kept = {edge.name: edge.candidates[0] for edge in self.edges}
-        self._place((), index, kept)
-        return self._canonical(ArchSpec(self.name, tuple((kept[edge.name],) for edge in self.edges)))
-
-    def _place(self, home: Conditions, index: int, kept: dict[str, str]) -> None:
-        for edge in reversed(self._homes.get(home, [])):
-            ways = [self._ways_with(home, edge, option) for option in self.edges[edge].candidates]
-            index, inside = divmod(index, sum(ways))
-            for option, count in zip(self.edges[edge].candidates, ways, strict=True):
-                if inside < count:
-                    kept[self.edges[edge].name] = option
-                    for inner in self._inside(home, edge, option):
-                        inside, place = divmod(inside, self._ways(inner))
-                        self._place(inner, place, kept)
-                    break
-                inside -= count
-
-
-def _edges(found: Sequence[tuple[Decision, Conditions]], name: str) -> tuple[Edge, ...]:
-    """An edge for each decision.
-
-    Raises:
-        UserError: there is none, or two of one name have other options.
-    """
-    options: dict[str, tuple[str, ...]] = {}
-    for decision, _ in found:
-        if options.setdefault(decision.decision, decision.options) != decision.options:
-            ours, theirs = (", ".join(each) for each in (options[decision.decision], decision.options))
-            raise UserError(f"space {name!r}: decision {decision.decision!r} has options {ours} and {theirs}")
-    if not any(len(each) > 1 for each in options.values()):
-        raise UserError(f"space {name!r}: nothing to decide; a network needs a zc.Choice, zc.Repeat or zc.Width")
-    if odd := [each for each in options if set(each) & set(",=")]:
-        raise UserError(f"space {name!r}: a decision cannot be called {odd[0]!r}: , and = separate them")
-    if odd := [option for each in options.values() for option in each if set(option) & set(",=")]:
-        raise UserError(f"space {name!r}: an option cannot be called {odd[0]!r}: , and = separate them")
-    return tuple(Edge(called, each) for called, each in options.items())
-
-
-def _named(edges: Sequence[Edge], name: str) -> Edge:
-    return next(edge for edge in edges if edge.name == name)
+        return ArchSpec(self.name, self.decision_tree.choice(index))
 
 
 def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

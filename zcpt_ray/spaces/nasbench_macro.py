@@ -21,6 +21,7 @@ class NASBenchMacro(Space):
     """
 
     name = "nasbench-macro"
+    counts_biases = False
 
     def __init__(
         self, stem: int = 32, widths: tuple[int, int, int] = (64, 128, 256), head: int = 1280, image_channels: int = 3

@@ -197,7 +197,9 @@ class Trainer:
         """The record of the training that is finished."""
         with torch.device("meta"):
             net = self.plan.build(self.images.num_classes)
-        params, flops = (sum(costs.values()) for costs in module_costs(net, self.images.image_shape))
+        params, flops = (
+            sum(costs.values()) for costs in module_costs(net, self.images.image_shape, self.plan.space.counts_biases)
+        )
         name = card_name(self.device) if self.device != "cpu" else "cpu"
         device = f"{self.worker.world_size} x {name}" if self.worker.world_size > 1 else name
         own = dict(self.plan.own)
