@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zcpt_ray.api import (
         ablation,
         correlate,
+        costs,
         fit,
         load_result,
         rank,
@@ -60,6 +61,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "api": (
         "ablation",
         "correlate",
+        "costs",
         "fit",
         "load_result",
         "rank",

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from torch import nn
 
+from zcpt_ray.arch import ArchSpec
 from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.cli.console import open_console
 from zcpt_ray.cli.flags import Cluster
@@ -42,7 +43,8 @@ from zcpt_ray.search.presets import with_preset
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.resolved import smoke as as_small
-from zcpt_ray.spaces import find_space
+from zcpt_ray.spaces import Space, find_space
+from zcpt_ray.spaces.costs import Cost, cost_in_table
 from zcpt_ray.storage.paths import any_path
 from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan
@@ -145,7 +147,7 @@ def rank(
     archs = [archs] if isinstance(archs, str) else archs
     if not proxies or not archs:
         raise UserError("rank needs at least one architecture and one proxy")
-    searches = [Search.of(with_proxy(given, proxy)) for proxy in proxies]
+    searches = [Search.of(replace(with_proxy(given, proxy), method="random")) for proxy in proxies]
     space, data = searches[0].space, load_data(searches[0])
     texts = archs if isinstance(archs, Mapping) else {str(arch): arch for arch in archs}
     encoded = {name: as_written(space, text) for name, text in texts.items()}
@@ -161,6 +163,7 @@ def correlate(
     proxies: str | Sequence[str] = "all",
     *,
     count: int = 200,
+    task: str = "",
     out: Place = "runs/correlation",
     ray: bool = False,
     **config: Unpack[RankFields],
@@ -170,6 +173,7 @@ def correlate(
     Args:
         proxies: Names, several joined by +, or "all".
         count: Networks; 0 takes all that the table has.
+        task: What the table has values of, where images are another data set's; by default the data set.
         out: Folder or URI of scores, tables and plots. What it holds is taken up.
         ray: Spread over Ray; False scores in this process.
         config: `RankFields`; data set cifar10 and minibatches of 64 images unless they say otherwise.
@@ -183,9 +187,29 @@ def correlate(
     _require_known("correlate", config, ("proxies", *RankFields.__annotations__))
     given = SearchConfig(**{"dataset": "cifar10", "batch_size": 64, **config})  # type: ignore[arg-type]
     names, place = [proxies] if isinstance(proxies, str) else list(proxies), any_path(out)
-    found = correlate_proxies(given, names, count, place, spread(Cluster(local=not ray), given.device), log.info)
+    found = correlate_proxies(given, names, count, place, spread(Cluster(local=not ray), given.device), log.info, task)
     write_correlations(found.table, found.scores, place)
     return found.table
+
+
+def costs(space: str | Space, arch: object, *, num_classes: int | None = None, image_size: int | None = None) -> Cost:
+    """Parameters and multiply-adds of an architecture: `.params` and `.flops`.
+
+    They are those of the network that the space's table of trained networks is of, where there is one: on DARTS that of
+    NAS-Bench-301. By default it has that table's number of classes and images; a space without a table, ten classes.
+
+    Args:
+        space: A name, a Python file, or a space.
+        arch: As the space writes it, or its number in the table.
+        num_classes: Classes.
+        image_size: Pixels a side.
+
+    Raises:
+        UserError: an unknown space, or no architecture of it.
+    """
+    found = find_space(space) if isinstance(space, str) else space
+    spec = arch if isinstance(arch, ArchSpec) else found.decode(as_written(found, arch))
+    return cost_in_table(found, spec, num_classes, image_size)
 
 
 def train(result: Result | str, *, out: Place = "runs/training", **config: Unpack[TrainFields]) -> TrainResult:

@@ -1,8 +1,9 @@
 """The files that hold tables, one row per search space, and how each becomes the one form that is worked on."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,8 @@ class TableFormat:
     `columns` are what it must have; `normalized` gives it the columns of `TabularBenchmark`. `key` maps an encoded
     architecture to the table's `arch`. A table that is not `complete` lacks architectures of the space. `validated`
     says that validation accuracies are those of the networks that were tested (NAS-Bench-201 trained others for them).
-    `remedy` says where the file comes from.
+    `remedy` says where the file comes from. `other_scales`: data sets whose values are no accuracies in percent, but
+    still the better the higher.
     """
 
     file: str
@@ -26,6 +28,7 @@ class TableFormat:
     complete: bool = True
     validated: bool = False
     remedy: str = ""
+    other_scales: tuple[str, ...] = ()
 
 
 NASBENCH201_DATASETS = ("cifar10", "cifar100", "imagenet16_120")
@@ -91,11 +94,53 @@ def _cells(file: str) -> TableFormat:
     return TableFormat(file, columns, normalize_cells, cell_key, complete=False, validated=True)
 
 
+def _renamed(columns: Mapping[str, str], key: Callable[[str], str] = str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Columns under our names; of rows that are the same network, the mean."""
+
+    def normalize(table: pd.DataFrame) -> pd.DataFrame:
+        named = table[["arch", *columns]].rename(columns=dict(columns))
+        return named.assign(arch=named["arch"].map(key)).groupby("arch", as_index=False, sort=False).mean()
+
+    return normalize
+
+
+def _part(file: str, columns: Mapping[str, str], key: Callable[[str], str] = str, **fields: Any) -> TableFormat:
+    """A table of some networks of a space."""
+    return TableFormat(file, ("arch", *columns), _renamed(columns, key), key, complete=False, **fields)
+
+
+TRANSNAS_TASKS = ("class_scene", "class_object", "jigsaw", "segmentsemantic", "room_layout", "normal", "autoencoder")
+"""Accuracies in percent, and of the last three minus the loss, or structural similarity."""
+TRANSNAS = {f"{task}_val": f"{task}_test" for task in TRANSNAS_TASKS}
+TRANSFORMERS = {
+    "c100_base": "cifar100_test",
+    "c100_kd": "cifar100_kd_test",
+    "flowers_base": "flowers_test",
+    "flowers_kd": "flowers_kd_test",
+    "chaoyang_base": "chaoyang_test",
+    "chaoyang_kd": "chaoyang_kd_test",
+}
+"""Trained alone, and with a teacher (kd)."""
+
 TABLES = {
     "nasbench201": NASBENCH201,
     "nasbench-macro": NASBENCH_MACRO,
     "nasbench1shot1-1": _cells("tables/nasbench1shot1_space1.parquet"),
     "nasbench1shot1-2": _cells("tables/nasbench1shot1_space2.parquet"),
     "nasbench1shot1-3": _cells("tables/nasbench1shot1_space3_partial.parquet"),
+    "transnas101-micro": _part("tables/transnas101_micro.parquet", TRANSNAS, other_scales=TRANSNAS_TASKS[4:]),
+    "transnas101-macro": _part("tables/transnas101_macro.parquet", TRANSNAS, other_scales=TRANSNAS_TASKS[4:]),
+    "nasbench101": _part(
+        "tables/nb101_500.parquet", {"val_accuracy": "cifar10_test", "params": "params_cifar10"}, cell_key
+    ),
+    "darts": _part("tables/nb301_500.parquet", {"val_accuracy": "cifar10_test", "params": "params_cifar10"}),
+    "autoformer-tiny": _part(
+        "tables/autoformer_tiny.parquet", TRANSFORMERS | {"imagenet_super": "imagenet_supernet_test"}
+    ),
+    "pit": _part("tables/pit.parquet", TRANSFORMERS),
+    "accel-mbconv": _part(
+        "tables/accel_nasbench.parquet",
+        {"val_top1": "imagenet_test", "params": "params_imagenet", "macs_conv_linear": "flops_imagenet"},
+    ),
 }
 """The table of each search space that has one."""

@@ -56,9 +56,10 @@ class TabularBenchmark:
         if texts:
             raise UserError(f"{path} is no benchmark table: it has no numbers in {', '.join(texts)}")
         needed = ["arch", *needed]
-        if table["arch"].duplicated().any() or table[needed].isna().any(axis=None):
+        whole = needed if form.complete else ["arch"]
+        if table["arch"].duplicated().any() or table[whole].isna().any(axis=None):
             raise UserError(
-                f"{path} is no benchmark table: it needs each architecture once, with a value in {', '.join(needed)}"
+                f"{path} is no benchmark table: it needs each architecture once, with a value in {', '.join(whole)}"
             )
         return cls(table.set_index("arch"), form)
 
@@ -125,7 +126,9 @@ class TabularBenchmark:
         key = self.format.key(arch)
         if key in self.table.index:
             row: dict[str, Any] = {str(column): value for column, value in self.table.loc[key].items()}
-            return BenchmarkRow({dataset: self._entry(dataset, key, row) for dataset in self.datasets})
+            known = [each for each in self.datasets if each not in self.format.other_scales]
+            known = [each for each in known if not pd.isna(self.test_accuracy(each)[key])]
+            return BenchmarkRow({dataset: self._entry(dataset, key, row) for dataset in known})
         if self.format.complete:
             raise UserError(f"the benchmark table of {len(self.table)} architectures does not know {arch!r}")
         return BenchmarkRow({})

@@ -34,6 +34,8 @@ class CorrelateFlags:
     """Proxies, several joined by +, or all."""
     count: int = 200
     """Networks that are drawn from the table; 0 takes all."""
+    task: str = ""
+    """What the table has values of, as class_scene, where the images are another data set's."""
     smoke: bool = False
     """As small as it goes: shows that everything runs."""
     out: str = "runs/correlation"
@@ -58,7 +60,8 @@ def run(flags: CorrelateFlags, console: Console) -> None:
     require_some(proxies=flags.proxies)
     networks = f"{count} networks" if count else "all networks"
     console.print(
-        f"Correlate scores and accuracies of {networks} of {config.space} on {config.dataset}", highlight=False
+        f"Correlate scores and accuracies of {networks} of {config.space} on {flags.task or config.dataset}",
+        highlight=False,
     )
     from zcpt_ray.cli.running import spread
     from zcpt_ray.experiments.correlation import correlate_proxies
@@ -71,7 +74,7 @@ def run(flags: CorrelateFlags, console: Console) -> None:
     def say(line: str) -> None:
         console.print(line, highlight=False)
 
-    found = correlate_proxies(config, flags.proxies, count, out, spread(flags.cluster, config.device), say)
+    found = correlate_proxies(config, flags.proxies, count, out, spread(flags.cluster, config.device), say, flags.task)
     for name, reason in found.skipped.items():
         say(f"left out {name}: {reason}")
     write_correlations(found.table, found.scores, out)

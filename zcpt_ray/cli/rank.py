@@ -1,7 +1,7 @@
 """`zcpt rank`: how a proxy ranks given architectures end to end, over V minibatches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -65,7 +65,7 @@ def run(flags: RankFlags, console: Console) -> None:
     from zcpt_ray.search.resolved import Search, smoke
     from zcpt_ray.storage.paths import any_path, require_storage
 
-    search = Search.of(smoke(config) if flags.smoke else config)
+    search = Search.of(replace(smoke(config) if flags.smoke else config, method="random"))  # nothing is proposed
     if flags.file:
         archs = read_archs(flags.file, search.space, flags.match)
     else:

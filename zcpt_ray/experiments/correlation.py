@@ -55,10 +55,12 @@ def correlate_proxies(
     out: AnyPath,
     spread: Spread = spread_locally,
     report: Callable[[str], None] = lambda _: None,
+    task: str = "",
 ) -> Correlated:
     """Score `count` random networks of a benchmark's table (0: all) by each proxy, on one minibatch.
 
-    What `out` has already is not done again; where every network of the space has been scored before, those scores
+    `task` is the data set or task that the table has values of, by default the data set of the images. What `out` has
+    already is not done again; where every network of the space has been scored before, those scores
     are taken. Aggregates are made of their members' scores.
 
     Raises:
@@ -66,10 +68,11 @@ def correlate_proxies(
     """
     searches, skipped = _searches(config, proxies)
     first = next(iter(searches.values()))
-    truth = _accuracies(require_benchmark(config.space, "a correlation"), config.dataset)
+    truth = _accuracies(require_benchmark(config.space, "a correlation"), task or config.dataset)
     archs = _chosen(first, truth, count)
     told = {"space": first.config.space, "dataset": first.config.dataset, "count": len(archs)}
     told |= {"batch_size": config.batch_size, "seed": config.seed, "images": dataclasses.asdict(config.images)}
+    told |= {"task": task} if task else {}
     claim_directory(out, strict_json(told), (), lambda: not (out / "scores").exists())
     images = load_data(first).images
     require_same_data([out], config, images)
@@ -94,7 +97,7 @@ def _searches(config: SearchConfig, proxies: Sequence[str]) -> tuple[dict[str, S
     found, skipped = {}, {}
     for name in names:
         try:
-            found[name] = Search.of(replace(with_proxy(config, name), scoring="zc-pt"))
+            found[name] = Search.of(replace(with_proxy(config, name), scoring="zc-pt", method="random"))
         except UserError as error:
             if name in proxies:
                 raise
@@ -118,7 +121,7 @@ def _accuracies(benchmark: TabularBenchmark, dataset: str) -> dict[str, float]:
     name = dataset.replace("-", "_")
     if name not in benchmark.datasets:
         known = ", ".join(benchmark.datasets)
-        raise UserError(f"{benchmark.format.file} has no accuracies on {dataset!r}; it has {known}: use --dataset")
+        raise UserError(f"{benchmark.format.file} has no accuracies on {dataset!r}; it has {known}: use --task")
     return {str(arch): float(value) for arch, value in benchmark.test_accuracy(name).dropna().items()}
 
 

@@ -73,6 +73,7 @@ def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
     values = benchmark_values(search)  # first: images take longer to read than a missing table to be missed
     images, held_out = halves(search.dataset)
     log.info(understood(search.dataset.name, images, held_out))
+    require_size(search.space, images.image_shape[1])
     if slow := slowness(search.space, images.image_shape[1]):
         log.warning(slow)
     if config.batch_size > len(images):
@@ -124,11 +125,24 @@ def require_same_data(folders: Iterable[AnyPath], config: SearchConfig, images: 
             log.warning(message, folder, name, theirs.get(name), about[name])
 
 
+def require_size(space: Space, size: int) -> None:
+    """Raises:
+    UserError: the space takes images of one size only, and these have another.
+    """
+    if space.only_size and size != space.made_for:
+        raise UserError(
+            f"networks of {space.name} take images of {space.made_for}x{space.made_for} only, got {size}x{size}: use"
+            f" --image-size {space.made_for}"
+        )
+
+
 def slowness(space: Space, size: int) -> str:
     """What to do where images are much larger than those that a space is made for; nothing where they are not."""
     if size < 2 * space.made_for:
         return ""
-    others = [name for name, other in SPACES.items() if size < 2 * other.made_for and other.made_for > space.made_for]
+    others = [
+        name for name, other in SPACES.items() if size < 2 * other.made_for > 2 * space.made_for and not other.only_size
+    ]
     return (
         f"{space.name} is made for images of {space.made_for}x{space.made_for}; with {size}x{size} a score takes some"
         f" {(size / space.made_for) ** 2:.0f} times as long: --image-size {space.made_for} saves that"

@@ -62,7 +62,7 @@ class Search:
         for each in (proxy, judge):
             _check_serves(each, space, config)
         if isinstance(space, WholeNetworks) and (method is None or method.asks_supernet):
-            raise UserError(space.no_supernet)
+            raise UserError(space.refusal)
         if config.confidence and (method or not isinstance(scoring.evidence, ProxyScores)):
             how = f"method {method.name!r}" if method else f"scoring {scoring.name!r}"
             raise UserError(f"confidence asks a proxy on more minibatches, and {how} asks none: leave out --confidence")

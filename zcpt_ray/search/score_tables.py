@@ -113,7 +113,8 @@ def measure_slice(shared: tuple[Search, ImageSet], part: range) -> pd.DataFrame:
 def measure_on_their_own(search: Search, data: ImageSet, archs: Sequence[ArchSpec]) -> pd.DataFrame:
     """What the proxy measures of networks on the minibatch of score tables: columns `arch`, `measure0`, ..."""
     config, space, device = search.config, search.space, local_device(search.config.device)
-    supernet = space.supernet(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
+    make = space.networks if space.networks_apart else space.supernet
+    supernet = make(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
     batch = draw_minibatch(data, config.batch_size, derive_seed(config.seed, "score table"), device)
     partial_archs = [PartialArch(space.edges, arch.kept) for arch in archs]
     measured = measure_archs(search.proxy, supernet, partial_archs, batch, alone=True)

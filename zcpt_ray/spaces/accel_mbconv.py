@@ -133,7 +133,7 @@ def _stage(number: int, in_channels: int, shape: StageShape) -> Repeat:
 class AccelMBConv(ModuleSpace):
     """Written `e1k3l1s0-...`, seven stages: expansion, kernel, layers, squeeze-excitation."""
 
-    looked_at_on = "meta"
+    named_weights = networks_apart = True
     table_classes = 1000
     counts_biases = False
 

@@ -60,8 +60,9 @@ def _block(hidden: int, index: int) -> TransformerBlock:
 class AutoFormerTiny(ModuleSpace):
     """Networks of 224 px images, written `h192-n3m3.5-n4m4-...`: width, then heads and MLP ratio of each block."""
 
-    looked_at_on = "meta"
+    named_weights = networks_apart = True
     table_classes = 100
+    only_size = True
 
     def __init__(self) -> None:
         super().__init__(AutoFormer, "autoformer-tiny", PIXELS)

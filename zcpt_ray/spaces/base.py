@@ -13,6 +13,7 @@ from zcpt_ray.arch import ArchSpec, Edge, Graph, PartialArch
 from zcpt_ray.engine.initialization import initialize
 from zcpt_ray.engine.inspection import Network
 from zcpt_ray.engine.supernet import Supernet
+from zcpt_ray.spaces.one_by_one import NetworksOneByOne
 from zcpt_ray.spaces.texts import tidy
 
 Stage = tuple[tuple[int, ...], ...]
@@ -36,6 +37,10 @@ class Space(ABC):
     """Classes of the networks that its table of trained networks, if there is one, is of."""
     counts_biases: bool = True
     """Whether a bias is a multiply-add, as in NAS-Bench-201's table."""
+    networks_apart: bool = False
+    """Whether many networks of their own are better made one by one than found in a supernet, which is large."""
+    only_size: bool = False
+    """Whether its networks take images of `made_for` pixels alone."""
     has_supernet: bool = True
     """Without one, its networks are scored whole (`spaces.whole_networks`)."""
     recipe: str = "cifar"
@@ -85,6 +90,19 @@ class Space(ABC):
             ValueError: `arch` belongs to another space, or keeps ops that this one does not offer.
         """
         return self._initialized(self.single_path(arch), num_classes, seed)
+
+    def networks(self, num_classes: int, seed: int) -> Supernet:
+        """What finished architectures are scored with on their own: here each in a network that is made for it."""
+
+        def make(kept: tuple[tuple[str, ...], ...]) -> Supernet:
+            return self.network(ArchSpec(self.name, kept), num_classes, seed)
+
+        return NetworksOneByOne(self.edges, make, self.refusal)
+
+    @property
+    def refusal(self) -> str:
+        """Why `networks` do not score what is not finished."""
+        return f"only finished networks of space {self.name!r} are scored here"
 
     @property
     def thin(self) -> "Space | None":
@@ -140,6 +158,10 @@ class Space(ABC):
         """
         self.whole_sizes(sizes)
         return self.build(edges, num_classes)
+
+    def table_form(self, arch: ArchSpec, num_classes: int) -> nn.Module:
+        """The network that the space's table of trained networks is of; by default the one that one would train."""
+        return self.trained_form(self.single_path(arch), num_classes)
 
     def whole_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """`trained_sizes`, some of them replaced by `sizes`.

@@ -4,6 +4,7 @@ else adds up over their ops or can be seen of them without running them.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from zcpt_ray.engine.layers import Layer
 from zcpt_ray.engine.module_supernet import ModuleSupernet
 from zcpt_ray.spaces.base import OpCosts, Space
 from zcpt_ray.spaces.module_costs import ConditionalCosts, conditional_amounts
+from zcpt_ray.spaces.module_space import ModuleSpace
 from zcpt_ray.spaces.whole_networks import WholeNetworks
 
 MILLION = 1e6
@@ -200,6 +202,22 @@ class Costs:
         whole = {op: sum(counts.get(module, 0) for module in op.modules()) for op in ops}
         by_op = op_totals(self.space, ops, whole)
         return AddedUp(self.space, sum(counts.values()) - sum(map(sum, by_op)), by_op, MILLION)
+
+
+def cost_in_table(space: Space, arch: ArchSpec, num_classes: int | None, image_size: int | None) -> Cost:
+    """Of the network that the space's table is of, by default with that table's classes and images."""
+    size = image_size or space.made_for
+    if isinstance(space, ModuleSpace):  # looked at once for all architectures
+        return _costs_of(space, num_classes or space.table_classes, size).of(arch)
+    with torch.device("meta"):
+        net = space.table_form(arch, num_classes or space.table_classes)
+    params, flops = module_costs(net, (3, size, size), space.counts_biases)
+    return Cost(sum(params.values()), sum(flops.values()))
+
+
+@lru_cache(maxsize=8)
+def _costs_of(space: Space, num_classes: int, image_size: int) -> Costs:
+    return Costs(space, num_classes, (3, image_size, image_size))
 
 
 def finished_at_random(space: Space, arch: PartialArch) -> list[ArchSpec]:

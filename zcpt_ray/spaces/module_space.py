@@ -54,8 +54,8 @@ class ModuleSpace(Space):
     """See `space_of`. The network is looked at once something is asked of it."""
 
     recipe = "small-data"
-    looked_at_on = "cpu"
-    """A user's network need not know the meta device."""
+    named_weights = False
+    """Whether its modules have `reset_parameters`, so that weights are drawn by name, and know the meta device."""
 
     def __init__(
         self, make: Callable[..., nn.Module], name: str, image_size: int = 32, image_channels: int = 3
@@ -67,7 +67,7 @@ class ModuleSpace(Space):
     def decision_tree(self) -> DecisionTree:
         """What there is to decide, and when."""
         with torch.random.fork_rng([]):
-            return DecisionTree.of(self._made(CLASSES, self.looked_at_on), self.name)
+            return DecisionTree.of(self._made(CLASSES, "meta" if self.named_weights else "cpu"), self.name)
 
     @property
     def edges(self) -> tuple[Edge, ...]:  # type: ignore[override]
@@ -138,7 +138,7 @@ class ModuleSpace(Space):
             )
         without_memory = torch.get_default_device().type == "meta"
         with torch.random.fork_rng([]) if without_memory else nullcontext():
-            net = self._made(num_classes, self.looked_at_on if without_memory else "cpu")
+            net = self._made(num_classes, "meta" if without_memory and self.named_weights else "cpu")
             for decision, _ in reversed(list(all_decisions(net))):  # inner ones first
                 decision.keep(next(edge.candidates for edge in edges if edge.name == decision.decision))
         if without_memory:
@@ -150,6 +150,8 @@ class ModuleSpace(Space):
 
     def initialized(self, build: Callable[[], Network], seed: int) -> Network:
         """With the weights that the network gives itself: torch's random numbers start from `seed`."""
+        if self.named_weights:
+            return super().initialized(build, seed)
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(derive_seed(seed, "network"))
             net = build()

@@ -67,6 +67,7 @@ class Pit(WholeNetworks):
     name = "pit"
     made_for = PIXELS
     table_classes = 100
+    only_size = True
     recipe = "small-data"
     edges = (
         Edge("base", WIDTHS),

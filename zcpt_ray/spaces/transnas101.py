@@ -5,7 +5,6 @@
 halves the resolution, 4 does both; the cell, or `basic`. Networks are those with a classifier.
 """
 
-import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge
@@ -16,6 +15,7 @@ from zcpt_ray.engine.ops import CELL_OPS, CandidateOp, ReLUConvBN, Zero
 from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.darts.ops import FactorizedReduce
 from zcpt_ray.spaces.whole_networks import WholeNetworks
 
 PIXELS, CHANNELS = 256, 64
@@ -41,25 +41,6 @@ class TransNasStem(Layer):
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
         out: Tensor = self.block(self.bn(self.conv(x)))
-        return out
-
-
-class FactorizedSkip(CandidateOp):
-    """ReLU, two 1x1 convolutions of stride 2 to half of the channels, the second a pixel further; batch norm."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.relu = nn.ReLU()
-        self.conv_1 = nn.Conv2d(in_channels, channels // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(in_channels, channels // 2, 1, 2, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor, active: bool = True) -> Tensor | None:
-        if not active:
-            return None
-        x = self.relu(x)
-        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        out: Tensor = self.bn(torch.cat([self.conv_1(x), self.conv_2(shifted)], 1))
         return out
 
 
@@ -96,7 +77,7 @@ def _reducing(op: str, in_channels: int, channels: int) -> CandidateOp:
     if op == "none":
         return Zero()
     if op == "skip_connect":
-        return FactorizedSkip(in_channels, channels)
+        return FactorizedReduce(in_channels, channels, affine=True)
     return ReLUConvBN(in_channels, channels, 1 if op == "nor_conv_1x1" else 3, stride=2)
 
 

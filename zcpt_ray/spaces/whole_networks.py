@@ -5,17 +5,14 @@ Searches score each network whole (`--method random` or `evolution`), as do `zcp
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 
-from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+from zcpt_ray.arch import ArchSpec, Edge
 from zcpt_ray.engine.folding import EdgeWeights, WatchedFolding
 from zcpt_ray.engine.layers import Layer
-from zcpt_ray.engine.supernet import Foldings, ReluSite, Supernet
+from zcpt_ray.engine.supernet import Foldings, Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
 
@@ -53,43 +50,6 @@ class _Whole(Layer):
         return WatchedFolding(self)
 
 
-class NetworksOfSpace(Supernet):
-    """In the place of a supernet: it makes each network that is asked for, with the weights of one seed."""
-
-    def __init__(self, space: "WholeNetworks", num_classes: int, seed: int) -> None:
-        nn.Module.__init__(self)
-        self.edges = space.edges
-        self.layers = []
-        self.space, self.num_classes, self.seed = space, num_classes, seed
-        self.register_buffer("place", torch.empty(0), persistent=False)  # on the device that networks are for
-        self._foldings = Foldings()
-
-    def masked(self, arch: PartialArch) -> "WholeNetwork":
-        """The network of a finished architecture.
-
-        Raises:
-            UserError: something is not decided.
-        """
-        if arch.open_edges or arch.removed:
-            raise UserError(self.space.no_supernet)
-        finished = ArchSpec(self.space.name, tuple(ops for ops in arch.kept if ops is not None))
-        net = self.space.network(finished, self.num_classes, self.seed).to(self.get_buffer("place").device)
-        assert isinstance(net, WholeNetwork)
-        return net
-
-    def key(self, arch: PartialArch) -> Hashable:
-        return arch.kept
-
-    def op_params(self) -> list[list[int]]:
-        raise UserError(self.space.no_supernet)
-
-    def relu_sites(self, archs: Sequence[PartialArch], images: Tensor) -> Iterator[ReluSite]:
-        for index, arch in enumerate(archs):
-            net = self.masked(arch)
-            for site in net.relu_sites([PartialArch.whole(net.edges)], images):
-                yield replace(site, archs=(index,))
-
-
 class WholeNetworks(Space):
     """A space of networks that are made one by one: a subclass says `edges`, `made`, `encode` and `decode`.
 
@@ -103,7 +63,7 @@ class WholeNetworks(Space):
         """The network: images [B, 3, H, W] -> logits [B, num_classes]."""
 
     @property
-    def no_supernet(self) -> str:
+    def refusal(self) -> str:
         """Why ops cannot be scored here, and what can be done."""
         return (
             f"space {self.name!r} has no supernet, as its networks differ in shape everywhere: use --method random or"
@@ -112,13 +72,13 @@ class WholeNetworks(Space):
 
     def build(self, edges: tuple[Edge, ...], num_classes: int) -> Supernet:
         if any(len(edge.candidates) > 1 for edge in edges):
-            raise UserError(self.no_supernet)
+            raise UserError(self.refusal)
         arch = ArchSpec(self.name, tuple(edge.candidates for edge in edges))
         return WholeNetwork(edges, self.made(arch, num_classes))
 
     def supernet(self, num_classes: int, seed: int) -> Supernet:
         """What makes each network that is asked for."""
-        return NetworksOfSpace(self, num_classes, seed)
+        return self.networks(num_classes, seed)
 
     @cached_property
     def _valid(self) -> list[ArchSpec]:

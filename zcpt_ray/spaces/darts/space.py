@@ -153,6 +153,16 @@ class Darts(Space):
         after = f"cell{reductions(num_cells)[1]}" if auxiliary else None
         return EvaluationNetwork(edges, layers, features, num_classes, after, self.imagenet)
 
+    def table_form(self, arch: ArchSpec, num_classes: int) -> nn.Module:
+        """That of NAS-Bench-301: 8 cells, C = 32, batch norms inside ops without weights."""
+        net = self.trained_form(self.single_path(arch), num_classes, channels=32, num_cells=8)
+        layers = [module for module in net.modules() if isinstance(module, Layer)]
+        for op in [op for layer in layers for ops in layer.candidate_ops().values() for op in ops]:
+            for norm in [module for module in op.modules() if isinstance(module, nn.BatchNorm2d)]:
+                norm.register_parameter("weight", None)
+                norm.register_parameter("bias", None)
+        return net
+
     def set_drop_path(self, net: nn.Module, probability: float) -> None:
         if isinstance(net, EvaluationNetwork):
             net.set_drop_path(probability)
