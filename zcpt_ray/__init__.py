@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from zcpt_ray.api import (
         ablation,
         correlate,
-        costs,
         fit,
         load_result,
         rank,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         train,
     )
     from zcpt_ray.arch import ArchSpec, Edge, PartialArch
+    from zcpt_ray.benchmarks.costs_in_table import costs
     from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining
     from zcpt_ray.datasets import image_folder
     from zcpt_ray.datasets.base import Dataset
@@ -61,7 +61,6 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "api": (
         "ablation",
         "correlate",
-        "costs",
         "fit",
         "load_result",
         "rank",
@@ -70,6 +69,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "train",
     ),
     "arch": ("ArchSpec", "Edge", "PartialArch"),
+    "benchmarks.costs_in_table": ("costs",),
     "configs": ("ImageOptions", "SearchConfig", "SupernetTraining"),
     "train_config": ("TrainConfig",),
     "datasets": ("image_folder",),

@@ -11,7 +11,6 @@ import pandas as pd
 from rich.console import Console
 from torch import nn
 
-from zcpt_ray.arch import ArchSpec
 from zcpt_ray.benchmarks.tables import as_written
 from zcpt_ray.cli.console import open_console
 from zcpt_ray.cli.flags import Cluster
@@ -43,8 +42,7 @@ from zcpt_ray.search.presets import with_preset
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.resolved import smoke as as_small
-from zcpt_ray.spaces import Space, find_space
-from zcpt_ray.spaces.costs import Cost, cost_in_table
+from zcpt_ray.spaces import find_space
 from zcpt_ray.storage.paths import any_path
 from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan
@@ -190,26 +188,6 @@ def correlate(
     found = correlate_proxies(given, names, count, place, spread(Cluster(local=not ray), given.device), log.info, task)
     write_correlations(found.table, found.scores, place)
     return found.table
-
-
-def costs(space: str | Space, arch: object, *, num_classes: int | None = None, image_size: int | None = None) -> Cost:
-    """Parameters and multiply-adds of an architecture: `.params` and `.flops`.
-
-    They are those of the network that the space's table of trained networks is of, where there is one: on DARTS that of
-    NAS-Bench-301. By default it has that table's number of classes and images; a space without a table, ten classes.
-
-    Args:
-        space: A name, a Python file, or a space.
-        arch: As the space writes it, or its number in the table.
-        num_classes: Classes.
-        image_size: Pixels a side.
-
-    Raises:
-        UserError: an unknown space, or no architecture of it.
-    """
-    found = find_space(space) if isinstance(space, str) else space
-    spec = arch if isinstance(arch, ArchSpec) else found.decode(as_written(found, arch))
-    return cost_in_table(found, spec, num_classes, image_size)
 
 
 def train(result: Result | str, *, out: Place = "runs/training", **config: Unpack[TrainFields]) -> TrainResult:

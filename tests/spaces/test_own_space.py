@@ -65,7 +65,10 @@ def test_the_example_is_a_space() -> None:
             (("ArchSpec(self.name, tuple((op,)", 'ArchSpec("mine", tuple((op,)'),),
             "does not read what it writes of .*cannot build",
         ),
-        ((("SPACE = ", "OTHER = "),), "must hold a zcpt_ray.spaces.Space as SPACE, has NoneType"),
+        (
+            (("SPACE = ", "OTHER = "),),
+            "must hold a zcpt_ray.spaces.Space as SPACE, or a network with a zc.Choice inside; has NoneType",
+        ),
         ((('",".join', '";".join'),), "not an architecture of this space"),
     ],
 )

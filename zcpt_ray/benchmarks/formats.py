@@ -18,7 +18,7 @@ class TableFormat:
     architecture to the table's `arch`. A table that is not `complete` lacks architectures of the space. `validated`
     says that validation accuracies are those of the networks that were tested (NAS-Bench-201 trained others for them).
     `remedy` says where the file comes from. `other_scales`: data sets whose values are no accuracies in percent, but
-    still the better the higher.
+    still the better the higher. `sample`: few have the file, and it lists some networks for studies.
     """
 
     file: str
@@ -29,6 +29,7 @@ class TableFormat:
     validated: bool = False
     remedy: str = ""
     other_scales: tuple[str, ...] = ()
+    sample: bool = False
 
 
 NASBENCH201_DATASETS = ("cifar10", "cifar100", "imagenet16_120")
@@ -95,18 +96,19 @@ def _cells(file: str) -> TableFormat:
 
 
 def _renamed(columns: Mapping[str, str], key: Callable[[str], str] = str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Columns under our names; of rows that are the same network, the mean."""
+    """Columns under our names; of rows that are the same network, the mean. `encoded` is one of those rows."""
 
     def normalize(table: pd.DataFrame) -> pd.DataFrame:
-        named = table[["arch", *columns]].rename(columns=dict(columns))
-        return named.assign(arch=named["arch"].map(key)).groupby("arch", as_index=False, sort=False).mean()
+        named = table[["arch", *columns]].rename(columns=dict(columns)).assign(encoded=table["arch"])
+        keyed = named.assign(arch=named["arch"].map(key)).groupby("arch", as_index=False, sort=False)
+        return keyed.agg({"encoded": "first", **dict.fromkeys(columns.values(), "mean")})
 
     return normalize
 
 
 def _part(file: str, columns: Mapping[str, str], key: Callable[[str], str] = str, **fields: Any) -> TableFormat:
     """A table of some networks of a space."""
-    return TableFormat(file, ("arch", *columns), _renamed(columns, key), key, complete=False, **fields)
+    return TableFormat(file, ("arch", *columns), _renamed(columns, key), key, complete=False, sample=True, **fields)
 
 
 TRANSNAS_TASKS = ("class_scene", "class_object", "jigsaw", "segmentsemantic", "room_layout", "normal", "autoencoder")

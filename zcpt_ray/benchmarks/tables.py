@@ -187,7 +187,7 @@ def benchmark_note(space: str, dataset: str) -> str:
     Empty for a space without a benchmark, and for images of the user's own, of which a table says nothing.
     """
     path = table_path(space)
-    if path is None or dataset not in DATASETS:
+    if path is None or dataset not in DATASETS or (TABLES[space].sample and not path.exists()):
         return ""
     if path.exists():
         return (

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zcpt_ray.engine.inspection import eval_mode
+from zcpt_ray.engine.inspection import device_of, eval_mode
 
 
 def activation_bytes(
     net: nn.Module, image_shape: tuple[int, ...], watched: Collection[nn.Module] = ()
 ) -> tuple[int, dict[nn.Module, int]]:
-    """What a pass of one image [C, H, W] through a network on the meta device takes, in eval mode.
+    """What a pass of one image [C, H, W] through a network, best on the meta device, takes, in eval mode.
 
     The most bytes of activations that are alive at a time, the image included, as the network is written: nothing is
     fused, and no convolution has a workspace. And what each of the `watched` modules allocates.
@@ -30,8 +30,8 @@ def activation_bytes(
 
     hooks = [hook for m in watched for hook in (m.register_forward_pre_hook(begin), m.register_forward_hook(end))]
     try:
-        with torch.device("meta"), torch.no_grad(), eval_mode(net), seen:
-            net(torch.empty(1, *image_shape))
+        with device_of(net), torch.no_grad(), eval_mode(net), seen:
+            net(torch.zeros(1, *image_shape))
     finally:
         for hook in hooks:
             hook.remove()

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.engine.cells import takes_part
-from zcpt_ray.engine.decisions import Decision
+from zcpt_ray.engine.decisions import DecisionModule
 from zcpt_ray.engine.inspection import out_of_place
 from zcpt_ray.engine.narrowing import Narrowing, narrowed_copy
 from zcpt_ray.errors import UserError
 
 
-class Choice(Decision):
+class Choice(DecisionModule):
     """One of several modules that read the same and give one shape: `zc.Choice(conv=Conv(3), skip=nn.Identity())`.
 
     An option that is None adds nothing. Names may be any text: `zc.Choice(**{"3x3": ...})`. A text before them is the
@@ -64,7 +64,7 @@ class Choice(Decision):
         return [_count(self.ops.get(option)) for option in self.options]
 
 
-class Repeat(Decision):
+class Repeat(DecisionModule):
     """A block `at_least` to `at_most` times, one after another: how deep a part of a network is.
 
     `make_block()`, or `make_block(index)` if it has a parameter without default, makes each of them. Options are the
@@ -127,7 +127,7 @@ class Repeat(Decision):
         ]
 
 
-class Width(Decision):
+class Width(DecisionModule):
     """A module in one of several sizes, whose weights are slices of those of the largest.
 
     `make(size)` makes it; what it reads and gives has one shape whatever the size. A size may be a number of channels,
@@ -182,9 +182,9 @@ class Width(Decision):
         """The module in a size, with the decisions inside as far as those of the largest are."""
         made = out_of_place(self.make(int(option)))
         for name, inner in self.widest.named_modules():
-            if isinstance(inner, Decision):
+            if isinstance(inner, DecisionModule):
                 same = made.get_submodule(name)
-                assert isinstance(same, Decision)
+                assert isinstance(same, DecisionModule)
                 same.decision = inner.decision
                 same.keep(inner.options)
         return made

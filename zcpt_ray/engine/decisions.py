@@ -15,7 +15,7 @@ Conditions = tuple[tuple[str, frozenset[str]], ...]
 """Decisions that something is inside of, each with the options with which it runs."""
 
 
-class Decision(nn.Module):
+class DecisionModule(nn.Module):
     """A choice inside a network; all of one `decision` are decided together.
 
     Without a name of its own it is called by its attribute path in the network.
@@ -71,7 +71,7 @@ class Decision(nn.Module):
 
 
 @contextmanager
-def decided(decisions: Mapping[str, Sequence[Decision]], weights: Mapping[str, Weights]) -> Iterator[None]:
+def decided(decisions: Mapping[str, Sequence[DecisionModule]], weights: Mapping[str, Weights]) -> Iterator[None]:
     """Inside, decisions of these names have these weights."""
     changed = [(each, each.weights) for name in weights for each in decisions[name]]
     try:
@@ -84,7 +84,7 @@ def decided(decisions: Mapping[str, Sequence[Decision]], weights: Mapping[str, W
             each.weights = before
 
 
-def all_decisions(net: nn.Module) -> Iterator[tuple[Decision, Conditions]]:
+def all_decisions(net: nn.Module) -> Iterator[tuple[DecisionModule, Conditions]]:
     """Each decision of a network, outer ones first, and when it is reached: with which options of which others.
 
     Those without a name get their attribute path.
@@ -92,8 +92,8 @@ def all_decisions(net: nn.Module) -> Iterator[tuple[Decision, Conditions]]:
     yield from _visit(net, "", ())
 
 
-def _visit(module: nn.Module, path: str, conditions: Conditions) -> Iterator[tuple[Decision, Conditions]]:
-    if not isinstance(module, Decision):
+def _visit(module: nn.Module, path: str, conditions: Conditions) -> Iterator[tuple[DecisionModule, Conditions]]:
+    if not isinstance(module, DecisionModule):
         for name, child in module.named_children():
             yield from _visit(child, f"{path}.{name}".strip("."), conditions)
         return

@@ -209,21 +209,26 @@ def counted_products(net: nn.Module) -> Iterator[dict[nn.Module, int]]:
         yield counts
 
 
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network's weights are; without any, the meta device."""
+    return next((parameter.device for parameter in net.parameters()), torch.device("meta"))
+
+
 def module_costs(
     net: nn.Module, image_shape: tuple[int, ...], with_biases: bool = True
 ) -> tuple[dict[nn.Module, int], dict[nn.Module, int]]:
-    """Parameters and multiply-adds of each module's own, for a network on the meta device, which has no memory.
+    """Parameters and multiply-adds of each module's own, for a network best on the meta device, which has no memory.
 
     Both are 0 for what does not run in eval mode. `image_shape` is [C, H, W].
     """
     with (
-        torch.device("meta"),
+        device_of(net),
         torch.no_grad(),
         eval_mode(net),
         counted_products(net) as products,
         running_layers(net, (nn.Module,)) as ran,
     ):
-        net(torch.empty(1, *image_shape))
+        net(torch.zeros(1, *image_shape))
     params = dict.fromkeys(net.modules(), 0)
     flops = dict(products)
     for each in ran:

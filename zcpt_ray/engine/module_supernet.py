@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from zcpt_ray.arch import Edge
 from zcpt_ray.engine.choices import Choice
-from zcpt_ray.engine.decisions import Decision, decided
+from zcpt_ray.engine.decisions import DecisionModule, decided
 from zcpt_ray.engine.folding import EdgeWeights
 from zcpt_ray.engine.inspection import eval_mode
 from zcpt_ray.engine.layers import Layer
@@ -24,7 +24,9 @@ from zcpt_ray.engine.supernet import Foldings, Supernet
 class ModuleSupernet(Supernet):
     """`net` maps images [B, C, H, W] to logits [B, num_classes]; its decisions are called as the edges are."""
 
-    def __init__(self, edges: tuple[Edge, ...], net: nn.Module, decisions: Mapping[str, Sequence[Decision]]) -> None:
+    def __init__(
+        self, edges: tuple[Edge, ...], net: nn.Module, decisions: Mapping[str, Sequence[DecisionModule]]
+    ) -> None:
         nn.Module.__init__(self)  # a chain of layers with a classifier is what this is not
         self.edges = edges
         self.net = net
@@ -124,7 +126,7 @@ class _Tracer(fx.Tracer):
     """Goes into modules that hold decisions, and into nothing else."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Decision) or not any(isinstance(part, Decision) for part in m.modules())
+        return isinstance(m, DecisionModule) or not any(isinstance(part, DecisionModule) for part in m.modules())
 
 
 def _traced(net: nn.Module) -> fx.Graph | None:

@@ -13,7 +13,7 @@ from zcpt_ray.errors import UserError
 SETTINGS = (bool, int, float, str, tuple, list, torch.Size)
 """Types of what a module knows of its own size, as `out_channels` or `num_heads`."""
 KEPT = ("training", "options", "decision", "weights", "running")
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CENTRED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Shapes = Mapping[str, torch.Size]
 
 
@@ -114,7 +114,7 @@ def _shapes(wide: Mapping[str, Tensor | None], narrow: Mapping[str, Tensor | Non
 
 
 def _slices(module: nn.Module, tensors: Mapping[str, Tensor | None], shapes: Shapes) -> dict[str, Tensor]:
-    centred = 2 if isinstance(module, CONVOLUTIONS) else None
+    centred = 2 if isinstance(module, CENTRED) else None
     found = {}
     for key, shape in shapes.items():
         tensor = tensors[key]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 INITIAL_DEVIATION = 0.02
-EPSILON = 1e-6
+NORM_EPSILON = 1e-6
 
 
 class LearnedTensor(nn.Module):
@@ -62,9 +62,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, attention: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels, eps=EPSILON)
+        self.norm1 = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.attention = attention
-        self.norm2 = nn.LayerNorm(channels, eps=EPSILON)
+        self.norm2 = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from zcpt_ray.search.inputs import load_data, require_same_data
 from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.score_tables import ScoreTable, Spread, measure_on_their_own, spread_locally
 from zcpt_ray.seeding import generator
+from zcpt_ray.spaces import Space
 from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath, whole_file
 from zcpt_ray.storage.run_directory import claim_directory, strict_json
@@ -68,8 +69,9 @@ def correlate_proxies(
     """
     searches, skipped = _searches(config, proxies)
     first = next(iter(searches.values()))
-    truth = _accuracies(require_benchmark(config.space, "a correlation"), task or config.dataset)
-    archs = _chosen(first, truth, count)
+    benchmark = require_benchmark(config.space, "a correlation")
+    truth = _accuracies(benchmark, task or config.dataset)
+    archs = _chosen(first, benchmark, sorted(truth), count)
     told = {"space": first.config.space, "dataset": first.config.dataset, "count": len(archs)}
     told |= {"batch_size": config.batch_size, "seed": config.seed, "images": dataclasses.asdict(config.images)}
     told |= {"task": task} if task else {}
@@ -125,15 +127,33 @@ def _accuracies(benchmark: TabularBenchmark, dataset: str) -> dict[str, float]:
     return {str(arch): float(value) for arch, value in benchmark.test_accuracy(name).dropna().items()}
 
 
-def _chosen(search: Search, truth: Mapping[str, float], count: int) -> dict[str, str]:
+def _chosen(search: Search, benchmark: TabularBenchmark, names: Sequence[str], count: int) -> dict[str, str]:
     """Random networks, encoded, each with its name in the table; in a fixed order."""
     if count < 0:
         raise UserError(f"--count must be at least 0, which takes all, got {count}")
-    names = sorted(truth)
+    space, random = search.space, generator(search.config.seed, "correlation")
+    if benchmark.format.key is not str and "encoded" not in benchmark.table:
+        return _drawn_from_space(space, benchmark, set(names), count or len(names), random)
     if count and count < len(names):
-        drawn = generator(search.config.seed, "correlation").choice(len(names), count, replace=False)
+        drawn = random.choice(len(names), count, replace=False)
         names = [names[index] for index in sorted(drawn.tolist())]
-    return {search.space.encode(search.space.decode(name)): name for name in names}
+    written = benchmark.table["encoded"] if "encoded" in benchmark.table else {name: name for name in names}
+    return {space.encode(space.decode(written[name])): name for name in names}
+
+
+def _drawn_from_space(
+    space: Space, benchmark: TabularBenchmark, names: set[str], count: int, random: np.random.Generator
+) -> dict[str, str]:
+    """As `_chosen`, where a table names graphs, of which several architectures are one: one of each."""
+    found: dict[str, str] = {}
+    for index in random.permutation(space.num_archs).tolist():
+        text = space.encode(space.arch(index))
+        if (name := benchmark.format.key(text)) in names:
+            found[text] = name
+            names.remove(name)
+        if len(found) == count or not names:
+            break
+    return dict(sorted(found.items()))
 
 
 def _measured(

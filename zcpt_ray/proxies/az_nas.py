@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import batch_statistics, hooked
-from zcpt_ray.errors import UserError
-from zcpt_ray.proxies.base import Proxy, in_memory_order
+from zcpt_ray.proxies.base import Lacking, Proxy, in_memory_order, not_served
 from zcpt_ray.proxies.flops import FLOPS
 from zcpt_ray.seeding import derive_seed
 
 ENTROPY_EPSILON = 1e-8
 """Beside the shares whose entropy is taken."""
 RESPONSE_EPSILON = 1e-6
+FEATURES: Lacking = "features [B, C, H, W] of two blocks"
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 Probe = Callable[[int, Tensor], Tensor]
 """+1 or -1 at random, like a feature, for the block of this number."""
@@ -56,7 +56,7 @@ def trainability(net: nn.Module, batch: Batch, probe: Probe | None = None) -> fl
     with batch_statistics(net), torch.enable_grad(), watched_features(net, see):
         net(in_memory_order(batch.images))
     if not found:
-        raise _too_few(net)
+        raise not_served(net, FEATURES)
     return float(torch.stack(found).mean())
 
 
@@ -72,7 +72,7 @@ def feature_entropies(net: nn.Module, batch: Batch) -> list[float]:
     with batch_statistics(net), watched_features(net, see):
         net(in_memory_order(batch.images))
     if len(found) < 2:
-        raise _too_few(net)
+        raise not_served(net, FEATURES)
     return [-math.inf if math.isnan(entropy) else entropy for entropy in torch.stack(found).tolist()]
 
 
@@ -132,14 +132,11 @@ def _blocks(net: nn.Module) -> list[nn.Module]:
     return _blocks(children[0]) if len(children) == 1 and any(True for _ in children[0].children()) else children
 
 
-def _too_few(net: nn.Module) -> UserError:
-    return UserError(f"AZ-NAS compares features [B, C, H, W] of a network's blocks: {type(net).__name__} has no two")
-
-
 EXPRESSIVITY = Proxy(
     "expressivity",
     (expressivity,),
     "Lee and Ham 2024 (AZ-NAS)",
+    reads=(FEATURES,),
     needs=("images",),
     removed_op="what its edge's sum lacks",
     nan="-inf where a feature is zeros",
@@ -149,6 +146,7 @@ TRAINABILITY = Proxy(
     "trainability",
     (trainability,),
     "Lee and Ham 2024 (AZ-NAS)",
+    reads=(FEATURES,),
     needs=("images", "gradients"),
     removed_op="what its edge's sum lacks",
     nan="-inf where a block hands on its input",

@@ -23,6 +23,8 @@ Measured = tuple[float, ...]
 """What each measure of a proxy gave for one architecture on one minibatch."""
 BATCH_NORM_IMAGES = 3
 """The fewest images whose own statistics tell anything."""
+Lacking = Literal["features [B, C, H, W] of two blocks", "batch norms that ran", "a thin form"]
+"""What a network may lack that some proxies need."""
 Measuring = Callable[[], list[Measured]]
 """Measures that a device is at: the call waits for them and does what is left to do on the host."""
 
@@ -30,6 +32,14 @@ Measuring = Callable[[], list[Measured]]
 def only_measure(measured: Sequence[Measured]) -> list[float]:
     """The score of a proxy with one measure: that measure."""
     return [value for (value,) in measured]
+
+
+def not_served(net: nn.Module, lacking: Lacking) -> UserError:
+    """That a network lacks what a proxy reads, and which proxies do without."""
+    from zcpt_ray.proxies import PROXIES  # which imports this module
+
+    others = ", ".join(name for name, proxy in PROXIES.items() if lacking not in proxy.reads)
+    return UserError(f"{type(net).__name__} has no {lacking}, which this proxy reads; proxies that serve it: {others}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,8 @@ class Proxy:
     """What an op that was removed from a supernet contributes."""
     nan: str = "cannot be NaN"
     """What stands for a quantity that is not defined. Any other NaN is an error."""
+    reads: tuple[Lacking, ...] = ()
+    """What it needs a network to have."""
     thin: bool = False
     """Whether it also looks at the network's thin form, which not every space has (`Space.thin`)."""
     members: tuple["Proxy", ...] = ()
@@ -97,7 +109,15 @@ class Proxy:
         """
         if len(batch.images) < self.images_needed():  # unless the network has no batch norms
             self.require_images(len(batch.images), any(isinstance(module, BATCH_NORMS) for module in net.modules()))
-        return tuple(self._number(measure(net, batch)) for measure in self.measures)
+        try:
+            return tuple(self._number(measure(net, batch)) for measure in self.measures)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"proxy {self.name!r} has batch norms use the statistics of few images, whose features come down to one"
+                " pixel here: use larger images (--image-size)"
+            ) from error
 
     def _number(self, value: object) -> float:
         try:

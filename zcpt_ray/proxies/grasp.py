@@ -5,6 +5,7 @@ Wang et al. 2020; eq. 9 of the paper.
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import batch_statistics
@@ -16,7 +17,7 @@ def grasp(net: nn.Module, batch: Batch) -> float:
 
     On a CPU that pass is faster and more exact in NCHW order than in channels_last.
     """
-    with batch_statistics(net):
+    with batch_statistics(net), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
         loss, weights = loss_and_weights(net, batch, torch.contiguous_format)
         gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
         product = torch.stack([(gradient * gradient.detach()).sum() for gradient in gradients]).sum()

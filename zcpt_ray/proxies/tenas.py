@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import batch_statistics, running_layers, weights_of
 from zcpt_ray.engine.relu_codes import BinaryCode, relu_code, watched_activations
-from zcpt_ray.errors import UserError
-from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order
+from zcpt_ray.proxies.base import Measured, Proxy, in_memory_order, not_served
 from zcpt_ray.seeding import generator
 
 NTK_IMAGES, TENAS_IMAGES = 16, 72
@@ -62,7 +61,7 @@ def linear_regions(net: nn.Module, batch: Batch) -> float:
     """
     thin = getattr(net, "thin", None)
     if thin is None:
-        raise UserError("tenas counts linear regions on the thin form of a network, which this one does not have")
+        raise not_served(net, "a thin form")
     codes: list[BinaryCode] = []
     rows = []
     with watched_activations(lambda x: codes.append(relu_code(x))), batch_statistics(thin), torch.no_grad():
@@ -103,6 +102,7 @@ def _tenas(name: str, num_images: int) -> Proxy:
         needs=("images", "gradients"),
         removed_op="no gradients; a constant code in linear regions",
         nan="-inf for a singular kernel",
+        reads=("a thin form",),
         thin=True,
         combine=rank_sum,
     )

@@ -12,7 +12,7 @@ from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import hooked, leaves_of, module_modes, running_layers
 from zcpt_ray.engine.supernet import MaskedSupernet
 from zcpt_ray.errors import UserError
-from zcpt_ray.proxies.base import Proxy, in_memory_order
+from zcpt_ray.proxies.base import Proxy, in_memory_order, not_served
 from zcpt_ray.seeding import derive_seed
 
 STEP = 0.01
@@ -50,6 +50,8 @@ def zen_score(net: nn.Module, batch: Batch) -> float:
                 functional_call(net, tensors, images)
             features += seen[-1:]
     norms = dict.fromkeys(names[each.layer] for each in ran)
+    if not norms:
+        raise not_served(net, "batch norms that ran")
     if without := [name for name in norms if tensors.get(f"{name}.running_var") is None]:
         raise UserError(f"zen_score reads running statistics, and the batch norm {without[0]!r} keeps none")
     if not features:
@@ -85,7 +87,8 @@ def _normal(like: Tensor, seed: int, name: str) -> Tensor:
 ZEN_SCORE = Proxy(
     "zen_score",
     (zen_score,),
-    "Lin et al. 2021, eq. 13; networks alone as published for NAS-Bench-201",
+    reads=("batch norms that ran",),
+    reference="Lin et al. 2021, eq. 13; networks alone as published for NAS-Bench-201",
     removed_op="nothing; nor do skips that are still a choice",
     nan="-inf where the features do not move",
 )

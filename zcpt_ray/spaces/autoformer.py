@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec
 from zcpt_ray.engine.choices import Choice, Repeat
-from zcpt_ray.engine.transformer import EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock
+from zcpt_ray.engine.transformer import NORM_EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock
 from zcpt_ray.spaces.module_space import ModuleSpace
 
 HIDDEN = (192, 216, 240)
@@ -41,7 +41,7 @@ class VisionTransformer(nn.Module):
         self.class_token = LearnedTensor(1, 1, hidden)
         self.positions = LearnedTensor(1, TOKENS, hidden)
         self.blocks = Repeat(lambda index: _block(hidden, index), max(DEPTHS), min(DEPTHS), name="depth")
-        self.norm = nn.LayerNorm(hidden, eps=EPSILON)
+        self.norm = nn.LayerNorm(hidden, eps=NORM_EPSILON)
         self.head = nn.Linear(hidden, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -180,6 +180,10 @@ class Space(ABC):
         By default networks have no drop path.
         """
 
+    def example(self) -> ArchSpec:
+        """Some architecture of the space."""
+        return ArchSpec(self.name, tuple(edge.candidates[: edge.keep] for edge in self.edges))
+
     def valid(self, arch: ArchSpec) -> bool:
         """Whether a choice is an architecture of the space; by default each is."""
         return True

@@ -1,14 +1,15 @@
 """What there is to decide in a network with choices inside, and which decisions are in parts that may not run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 from torch import nn
 
 from zcpt_ray.arch import Edge
-from zcpt_ray.engine.decisions import Conditions, Decision, all_decisions
+from zcpt_ray.engine.decisions import Conditions, DecisionModule, all_decisions
 from zcpt_ray.errors import UserError
 
 Kept = tuple[tuple[str, ...], ...]
@@ -30,8 +31,10 @@ class DecisionTree:
         """
         found = list(all_decisions(net))
         edges = _edges([decision for decision, _ in found], space)
+        options = {edge.name: frozenset(edge.candidates) for edge in edges}
         reached = tuple(
-            tuple(conditions for decision, conditions in found if decision.decision == edge.name) for edge in edges
+            _simplified([conditions for decision, conditions in found if decision.decision == edge.name], options)
+            for edge in edges
         )
         return cls(edges, reached)
 
@@ -94,7 +97,29 @@ class DecisionTree:
                 inside -= count
 
 
-def _edges(found: Sequence[Decision], space: str) -> tuple[Edge, ...]:
+def _simplified(reached: list[Conditions], options: Mapping[str, frozenset[str]]) -> tuple[Conditions, ...]:
+    """The same ways to reach something in fewer words: with or without what does not matter."""
+    found = list(dict.fromkeys(reached))
+    while joined := next((_joined(a, b, options) for a, b in combinations(found, 2) if _joined(a, b, options)), None):
+        one, other, both = joined
+        found = [both, *(each for each in found if each not in (one, other, both))]
+    return tuple(each for each in found if not any(set(other) < set(each) for other in found))
+
+
+def _joined(
+    one: Conditions, other: Conditions, options: Mapping[str, frozenset[str]]
+) -> tuple[Conditions, Conditions, Conditions] | None:
+    """Two ways that differ in the options of one decision, and what either of them is."""
+    differing = [place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
+    if len(one) != len(other) or len(differing) != 1 or one[differing[0]][0] != other[differing[0]][0]:
+        return None
+    place, (name, chosen) = differing[0], one[differing[0]]
+    either = chosen | other[place][1]
+    middle = () if either == options[name] else ((name, either),)
+    return one, other, (*one[:place], *middle, *one[place + 1 :])
+
+
+def _edges(found: Sequence[DecisionModule], space: str) -> tuple[Edge, ...]:
     options: dict[str, tuple[str, ...]] = {}
     for decision in found:
         if options.setdefault(decision.decision, decision.options) != decision.options:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, PartialArch
-from zcpt_ray.engine.decisions import Decision
-from zcpt_ray.engine.inspection import Ran, counted_products, eval_mode, hooked, running_layers
+from zcpt_ray.engine.decisions import DecisionModule
+from zcpt_ray.engine.inspection import Ran, counted_products, device_of, eval_mode, hooked, running_layers
 from zcpt_ray.engine.module_kinds import WEIGHTED
 from zcpt_ray.engine.module_supernet import ModuleSupernet
 from zcpt_ray.spaces.base import Space
@@ -109,7 +109,7 @@ def conditional_amounts(
             products.append((where(), new))
 
     with (
-        torch.device("meta"),
+        device_of(net),
         torch.no_grad(),
         eval_mode(net),
         running_layers(net, (nn.Module,)) as ran,
@@ -117,7 +117,7 @@ def conditional_amounts(
         hooked([module.register_forward_hook(see) for module in net.modules()]),
         _where(net) as where,  # last, so that a part is still inside its decision when what it did is seen
     ):
-        net(torch.empty(1, *image_shape), weights)
+        net(torch.zeros(1, *image_shape), weights)
     params: dict[tuple[object, ...], list[Running]] = defaultdict(list)
     sizes: dict[tuple[object, ...], tuple[int, int]] = {}
     flops = [Amount(number, (running,)) for running, number in products]
@@ -140,16 +140,16 @@ def conditional_amounts(
 @contextmanager
 def _where(net: nn.Module) -> Iterator[Callable[[], Running]]:
     """Inside, what is called says which decisions what runs now is in."""
-    stack: list[tuple[Decision, tuple[str, ...]]] = []
+    stack: list[tuple[DecisionModule, tuple[str, ...]]] = []
 
-    def begin(decision: Decision, _: object, __: object) -> None:
+    def begin(decision: DecisionModule, _: object, __: object) -> None:
         stack.append((decision, decision.running))
 
     def end(_: object, __: object, ___: object) -> None:
         stack.pop()
 
     hooks = []
-    for decision in [module for module in net.modules() if isinstance(module, Decision)]:
+    for decision in [module for module in net.modules() if isinstance(module, DecisionModule)]:
         for _, part, _ in decision.parts():
             hooks.append(part.register_forward_pre_hook(partial(begin, decision)))
             hooks.append(part.register_forward_hook(end))

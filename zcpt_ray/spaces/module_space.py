@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph
-from zcpt_ray.engine.decisions import Decision, all_decisions
+from zcpt_ray.engine.decisions import DecisionModule, all_decisions
 from zcpt_ray.engine.inspection import Network, eval_mode, out_of_place
 from zcpt_ray.engine.module_supernet import ModuleSupernet
 from zcpt_ray.engine.pointwise import make_pointwise_safe
@@ -45,9 +45,10 @@ def space_of(make: Callable[..., nn.Module], *, name: str = "", image_size: int 
             f"space_of takes a class or a function that makes the network, so that each seed gives other weights;"
             f" got a {type(make).__name__}"
         )
-    return ModuleSpace(
-        make, name or str(getattr(make, "__name__", type(make).__name__)).lower(), image_size, image_channels
-    )
+    called = name or str(getattr(make, "__name__", type(make).__name__)).lower()
+    space = ModuleSpace(make, called, image_size, image_channels)
+    space.check()
+    return space
 
 
 class ModuleSpace(Space):
@@ -75,10 +76,25 @@ class ModuleSpace(Space):
         return self.decision_tree.edges
 
     @cached_property
+    def runs_without_memory(self) -> bool:
+        """Whether it does not look at the values that it computes, so that none need be computed to see its costs."""
+        if self.named_weights:
+            return True
+        with torch.random.fork_rng([]), torch.no_grad():
+            net = self._made(CLASSES).to("meta").eval()
+        try:
+            net(torch.empty(2, self.image_channels, self.made_for, self.made_for, device="meta"))
+        except Exception:  # what a forward does with such tensors can fail in any way
+            return False
+        return True
+
+    @cached_property
     def classes(self) -> int:
         """How many logits the network gives that is not told how many to give."""
         with torch.random.fork_rng([]):
-            return self._logits(self._made(CLASSES))
+            net = self._made(CLASSES)
+        list(all_decisions(net))  # which gives them their names, for messages
+        return self._logits(net)
 
     def check(self) -> None:
         """See that there is something to decide, and that the supernet runs.
@@ -141,9 +157,9 @@ class ModuleSpace(Space):
             net = self._made(num_classes, "meta" if without_memory and self.named_weights else "cpu")
             for decision, _ in reversed(list(all_decisions(net))):  # inner ones first
                 decision.keep(next(edge.candidates for edge in edges if edge.name == decision.decision))
-        if without_memory:
+        if without_memory and self.runs_without_memory:
             net.to("meta")
-        decisions: dict[str, list[Decision]] = {edge.name: [] for edge in edges}
+        decisions: dict[str, list[DecisionModule]] = {edge.name: [] for edge in edges}
         for decision, _ in all_decisions(net):
             decisions[decision.decision].append(decision)
         return ModuleSupernet(edges, net, decisions)

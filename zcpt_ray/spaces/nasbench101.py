@@ -124,6 +124,9 @@ class NASBench101(WholeNetworks):
         links = frozenset(ends for ends, kind in zip(LINKS, kept[INNER:], strict=True) if kind == LINK)
         return CellGraph(tuple(kept[:INNER]), links).pruned()
 
+    def example(self) -> ArchSpec:
+        return self.decode("output(0)")
+
     def valid(self, arch: ArchSpec) -> bool:
         links = sum(kind == LINK for (kind,) in arch.kept[INNER:])
         return links <= MOST_LINKS and bool(self.graph(arch).edges)

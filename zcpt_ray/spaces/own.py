@@ -7,8 +7,8 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from zcpt_ray.arch import ArchSpec, Edge, PartialArch
-from zcpt_ray.engine.decisions import Decision
+from zcpt_ray.arch import Edge, PartialArch
+from zcpt_ray.engine.decisions import DecisionModule
 from zcpt_ray.engine.layers import Layer
 from zcpt_ray.errors import UserError
 from zcpt_ray.plugins import load_plugin
@@ -54,7 +54,9 @@ def _space_of_network(module: ModuleType) -> Space | None:
     with torch.random.fork_rng([]):
         made = {kind: net for kind in _networks(module) if (net := _made_alone(kind)) is not None}
     inside = {type(part) for net in made.values() for part in list(net.modules())[1:]}
-    outer = [kind for kind in made if kind not in inside and any(isinstance(p, Decision) for p in made[kind].modules())]
+    outer = [
+        kind for kind in made if kind not in inside and any(isinstance(p, DecisionModule) for p in made[kind].modules())
+    ]
     if len(outer) > 1:
         names = ", ".join(kind.__name__ for kind in outer)
         raise UserError(
@@ -104,10 +106,10 @@ def check_space(space: Space) -> None:
         )
     if isinstance(space, ModuleSpace):
         space.check()
-    else:
+    elif space.has_supernet:
         _check_shapes(space)
     _check_weights(space)
-    first = ArchSpec(space.name, tuple(edge.candidates[: edge.keep] for edge in space.edges))
+    first = space.example()
     try:
         text = space.encode(first)
         again = space.decode(text)

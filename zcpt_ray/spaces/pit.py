@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge
-from zcpt_ray.engine.transformer import EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock
+from zcpt_ray.engine.transformer import NORM_EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.whole_networks import WholeNetworks
 
 PIXELS, PATCH, STRIDE = 224, 16, 8
 POSITIONS = (PIXELS - PATCH) // STRIDE + 1
 WIDTHS, RATIOS, HEADS = ("16", "24", "32", "40"), ("2", "4", "6", "8"), ("2", "4", "8")
-BLOCKS = (("1", "2", "3"), ("4", "6", "8"), ("2", "4", "6"))
+STAGE_BLOCKS = (("1", "2", "3"), ("4", "6", "8"), ("2", "4", "6"))
 WRITTEN = re.compile(r"b(\d+)-m(\d+)-d(\d+)n(\d+)-d(\d+)n(\d+)-d(\d+)n(\d+)")
 
 
@@ -33,7 +33,7 @@ class PoolingTransformer(nn.Module):
             for w, n, count in zip(widths, heads, blocks, strict=True)
         )
         self.pools = nn.ModuleList(TokenPool(before, after) for before, after in pairwise(widths))
-        self.norm = nn.LayerNorm(widths[-1], eps=EPSILON)
+        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPSILON)
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Pit(WholeNetworks):
         Edge("mlp_ratio", RATIOS),
         *(
             edge
-            for number, blocks in enumerate(BLOCKS, start=1)
+            for number, blocks in enumerate(STAGE_BLOCKS, start=1)
             for edge in (Edge(f"stage{number}.blocks", blocks), Edge(f"stage{number}.heads", HEADS))
         ),
     )

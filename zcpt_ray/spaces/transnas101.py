@@ -125,7 +125,7 @@ class TransNas101Micro(Space):
         return arch
 
 
-class BasicBlock(nn.Module):
+class MacroBlock(nn.Module):
     """Two ReLU-conv3x3-BN blocks, plus the input, or a 1x1 convolution and batch norm of it where the shape changes."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -152,7 +152,7 @@ class MacroNet(nn.Module):
         channels, blocks = CHANNELS, []
         for digit in digits:
             wider, stride = channels * (2 if digit in "24" else 1), 2 if digit in "34" else 1
-            blocks += [BasicBlock(channels, wider, stride), BasicBlock(wider, wider, 1)]
+            blocks += [MacroBlock(channels, wider, stride), MacroBlock(wider, wider, 1)]
             channels = wider
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -175,6 +175,9 @@ class TransNas101Macro(WholeNetworks):
         Edge(f"module{number}", MODULE_DIGITS if number <= SHORTEST else (ABSENT, *MODULE_DIGITS))
         for number in range(1, LONGEST + 1)
     )
+
+    def example(self) -> ArchSpec:
+        return self.decode(f"{CHANNELS}-1114-basic")
 
     def valid(self, arch: ArchSpec) -> bool:
         digits = "".join(op for (op,) in arch.kept)
