@@ -123,7 +123,7 @@ class SearchConfig:
     dataset: str = "digits"
     """Data set, or a folder of images with a subfolder per class; its images give the minibatches."""
     proxy: str = "nwot-released"
-    """Zero-cost proxy S that scores supernets and networks, or several joined by +."""
+    """Zero-cost proxy S that scores supernets and networks, several joined by +, or auto: the best known in a space."""
     aggregation: str = "log-rank"
     """Of several proxies joined by +, as nwot+synflow: how ranks are added up, by log-rank, mean-rank or borda."""
     scope: str = ""

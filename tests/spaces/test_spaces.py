@@ -21,7 +21,8 @@ by_name = pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: sp
 def test_a_space_keeps_its_contract(space: Space, batch: Batch) -> None:
     assert SPACES[space.name] is space
     assert sorted(edge for stage in space.stages for lane in stage for edge in lane) == list(range(len(space.edges)))
-    first = ArchSpec(space.name, tuple(edge.candidates[-edge.keep :] for edge in space.edges))
+    last = ArchSpec(space.name, tuple(edge.candidates[-edge.keep :] for edge in space.edges))
+    first = last if space.valid(last) else space.example()
     text = space.encode(first)
     for around in ("{}", "\ufeff{}", "{}\r\n", "\t {} \n"):
         assert space.encode(space.decode(around.format(text))) == text
@@ -47,7 +48,8 @@ def test_the_trained_form_takes_the_sizes_that_the_space_names(space: Space) -> 
 
     def shapes(**sizes: int) -> list[torch.Size]:
         with torch.device("meta"):
-            net = space.trained_form(space.edges, 10, **sizes)
+            edges = space.edges if space.has_supernet else space.single_path(space.example())
+            net = space.trained_form(edges, 10, **sizes)
         return [parameter.shape for parameter in net.parameters()]
 
     smallest = shapes(**space.smallest_sizes)
@@ -196,6 +198,9 @@ def test_mobilenet_takes_images_of_any_size() -> None:
 @by_name
 def test_the_thin_form_offers_the_same_choices(space: Space) -> None:
     """And takes crops of one channel and 3x3 pixels."""
+    if space.table_classes != 10 or not space.has_supernet:  # spaces of other authors' networks, of large images
+        assert space.thin is None
+        return
     assert space.thin is not None
     assert space.thin.edges == space.edges
     if space.name not in ("mobilenet", "darts-imagenet"):

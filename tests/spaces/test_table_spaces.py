@@ -115,8 +115,7 @@ def test_a_network_alone_has_the_supernet_s_weights() -> None:
     torch.testing.assert_close(masked(images), network(images))
 
 
-def test_one_size_alone() -> None:
-    from zcpt_ray.search.inputs import require_size
-
-    with pytest.raises(UserError, match="take images of 224x224 only, got 32x32: use --image-size 224"):
-        require_size(SPACES["pit"], 32)
+@pytest.mark.parametrize("name", ["autoformer-tiny", "pit"])
+def test_transformers_take_images_of_any_size(name: str) -> None:
+    network = SPACES[name].network(SPACES[name].example(), 5, 0).eval()
+    assert [network(torch.randn(2, 3, size, size)).shape for size in (32, 224)] == 2 * [(2, 5)]

@@ -18,8 +18,8 @@ Spearman, Kendall and Pearson of logs with 95 % intervals, the pick of each prox
 joined by + are ranked together.""",
     (
         "zcpt correlate --space nasbench201 --dataset cifar10 --proxies all --count 200",
-        "zcpt correlate --dataset cifar10 --proxies nwot synflow nwot+synflow+jacob_cov --batch-size 64",
-        "zcpt correlate --space nasbench-macro --dataset cifar10 --proxies nwot params --local",
+        "zcpt correlate --space transnas101-micro --image-size 64 --task class_scene --proxies nwot nwot+synflow",
+        "zcpt correlate --joined runs/nasbench201 runs/macro --out runs/map",
     ),
     dict.fromkeys((*SEARCH_ONLY, "proxy", "num_validations"), "each network is scored on one minibatch"),
 )
@@ -36,6 +36,8 @@ class CorrelateFlags:
     """Networks that are drawn from the table; 0 takes all."""
     task: str = ""
     """What the table has values of, as class_scene, where the images are another data set's."""
+    joined: tuple[str, ...] = ()
+    """Folders of finished correlations, of one space each: only a map of proxies and spaces is made of them."""
     smoke: bool = False
     """As small as it goes: shows that everything runs."""
     out: str = "runs/correlation"
@@ -56,6 +58,9 @@ def run(flags: CorrelateFlags, console: Console) -> None:
     Raises:
         UserError: an unknown name, a missing table, missing data, or a folder of something else.
     """
+    if flags.joined:
+        show_map(flags, console)
+        return
     config, count = flags.config, 4 if flags.smoke else flags.count
     require_some(proxies=flags.proxies)
     networks = f"{count} networks" if count else "all networks"
@@ -82,6 +87,27 @@ def run(flags: CorrelateFlags, console: Console) -> None:
     console.print(
         f"Table: {out / 'correlation.csv'} (.md, .tex, .parquet); scores: {out / 'networks.parquet'}; plots:"
         f" {out / 'correlation.png'} (.svg)",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def show_map(flags: CorrelateFlags, console: Console) -> None:
+    """Join finished correlations in one table and one figure.
+
+    Raises:
+        UserError: a folder without a finished correlation.
+    """
+    from zcpt_ray.reports.correlation_report import joined_correlations, readable_map, write_map
+    from zcpt_ray.reports.terminal import print_table
+    from zcpt_ray.storage.paths import any_path, require_storage
+
+    require_storage(out := any_path(flags.out))
+    table = joined_correlations([any_path(folder) for folder in flags.joined])
+    write_map(table, out)
+    print_table(console, readable_map(table), "Spearman correlation with accuracy")
+    console.print(
+        f"Table: {out / 'map.csv'} (.md, .tex, .parquet); figure: {out / 'map.png'} (.svg)",
         soft_wrap=True,
         highlight=False,
     )

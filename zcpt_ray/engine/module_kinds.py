@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,7 @@ MODULE_KINDS = (
     ModuleKind("attention", (nn.MultiheadAttention,), weighted=True),
     ModuleKind("embedding", (nn.Embedding,)),
     ModuleKind("batch norm", BATCH_NORMS),  # synflow makes it the identity itself
-    ModuleKind(
-        "norm",
-        (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-        when_flowing="identity",
-    ),
+    ModuleKind("norm", OTHER_NORMS, when_flowing="identity"),
     ModuleKind(
         "activation",
         (

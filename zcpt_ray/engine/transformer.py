@@ -24,6 +24,13 @@ class LearnedTensor(nn.Module):
         return self.value
 
 
+def resized(positions: Tensor, height: int, width: int) -> Tensor:
+    """Learned positions [1, C, H, W] for another number of patches, interpolated; themselves where it is theirs."""
+    if positions.shape[2:] == (height, width):
+        return positions
+    return F.interpolate(positions, (height, width), mode="bilinear", align_corners=False)
+
+
 class SelfAttention(nn.Module):
     """Queries, keys and values of `channels` in all, in `heads` parts; then a projection."""
 

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.engine.inspection import hooked, leaves_of, module_modes, running_layers
+from zcpt_ray.engine.module_kinds import OTHER_NORMS
 from zcpt_ray.engine.supernet import MaskedSupernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies.base import Proxy, in_memory_order, not_served
@@ -50,7 +51,7 @@ def zen_score(net: nn.Module, batch: Batch) -> float:
                 functional_call(net, tensors, images)
             features += seen[-1:]
     norms = dict.fromkeys(names[each.layer] for each in ran)
-    if not norms:
+    if not norms and any(isinstance(module, OTHER_NORMS) for module in net.modules()):
         raise not_served(net, "batch norms that ran")
     if without := [name for name in norms if tensors.get(f"{name}.running_var") is None]:
         raise UserError(f"zen_score reads running statistics, and the batch norm {without[0]!r} keeps none")

@@ -1,12 +1,17 @@
 """How proxies rank networks, as a table and a scatter plot of each."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from zcpt_ray.errors import UserError
 from zcpt_ray.reports.figures import save_figure
 from zcpt_ray.reports.tables import write_table
+from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath
+from zcpt_ray.storage.run_directory import read_json
 
 COLUMNS = 4
 
@@ -31,10 +36,6 @@ def readable_correlations(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def _with_interval(value: float, low: float, high: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.2f} ({low:.2f}..{high:.2f})"
-
-
 def scatter_plots(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Per proxy, in the order of `table`, a plot of the networks' accuracies over their ranks by it."""
     rows = -(-len(table) // COLUMNS)
@@ -52,3 +53,55 @@ def scatter_plots(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     figure.supxlabel("rank by the proxy, 1 is the greatest score", fontsize=9)
     figure.supylabel("test accuracy [%]", fontsize=9)
     return figure
+
+
+def joined_correlations(folders: Sequence[AnyPath]) -> pd.DataFrame:
+    """Of finished correlations one row per space, task and proxy: columns as those of the package's correlations.csv.
+
+    Raises:
+        UserError: a folder without a finished correlation.
+    """
+    tables = []
+    for folder in folders:
+        if not (folder / "correlation.parquet").exists():
+            raise UserError(f"{folder} holds no finished correlation: it has no correlation.parquet")
+        found = read_parquet(folder / "correlation.parquet")
+        told = read_json(folder / "config.json")
+        table = found[["proxy", "Spearman", "Spearman low", "Spearman high"]].dropna()
+        table.columns = ["proxy", "spearman", "low", "high"]
+        about = {"space": told["space"], "task": told.get("task") or told["dataset"]}
+        tables.append(table.assign(**about, networks=told["count"]))
+    return pd.concat(tables, ignore_index=True)[["space", "task", "proxy", "spearman", "low", "high", "networks"]]
+
+
+def _wide(table: pd.DataFrame) -> pd.DataFrame:
+    """Proxies as rows, the one that is best on average first; spaces as columns."""
+    wide = table.pivot_table(index="proxy", columns=["space", "task"], values="spearman", sort=False)
+    return wide.loc[wide.mean(axis=1).sort_values(ascending=False).index]
+
+
+def readable_map(table: pd.DataFrame) -> pd.DataFrame:
+    """Proxies and spaces for people; a dash where nothing was measured."""
+    wide = _wide(table)
+    shown = {", ".join(column): [_two_digits(value) for value in wide[column]] for column in wide.columns}
+    return pd.DataFrame({"proxy": wide.index.to_list(), **shown})
+
+
+def _two_digits(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f}"
+
+
+def write_map(table: pd.DataFrame, out: AnyPath) -> None:
+    """`map` as tables and as a heat map."""
+    write_table(table, out / "map")
+    wide = _wide(table)
+    figure = Figure(figsize=(2 + 1.1 * wide.shape[1], 1.5 + 0.3 * len(wide)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(wide.to_numpy(), cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    axes.set_yticks(range(len(wide)), wide.index, fontsize=8)
+    names = ["\n".join(column) for column in wide.columns]
+    axes.set_xticks(range(wide.shape[1]), names, rotation=30, ha="right", fontsize=8)
+    for row, column in np.argwhere(~np.isnan(wide.to_numpy())):
+        axes.text(column, row, f"{wide.iloc[row, column]:.2f}", ha="center", va="center", fontsize=7)
+    axes.set_title("Spearman correlation of scores and accuracies", fontsize=9)
+    save_figure(figure, out / "map")

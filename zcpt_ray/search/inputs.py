@@ -15,6 +15,7 @@ from zcpt_ray.datasets.description import understood
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.devices import local_device
 from zcpt_ray.errors import UserError
+from zcpt_ray.proxies.evidence import doubt
 from zcpt_ray.search.budgets import UNLIMITED, Budget
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.search.resources import budget_on
@@ -73,7 +74,8 @@ def load_data(search: Search, spread: Spread = spread_locally) -> SearchData:
     values = benchmark_values(search)  # first: images take longer to read than a missing table to be missed
     images, held_out = halves(search.dataset)
     log.info(understood(search.dataset.name, images, held_out))
-    require_size(search.space, images.image_shape[1])
+    if warning := doubt(search.space.name, search.proxy.name):
+        log.warning(warning)
     if slow := slowness(search.space, images.image_shape[1]):
         log.warning(slow)
     if config.batch_size > len(images):
@@ -125,24 +127,11 @@ def require_same_data(folders: Iterable[AnyPath], config: SearchConfig, images: 
             log.warning(message, folder, name, theirs.get(name), about[name])
 
 
-def require_size(space: Space, size: int) -> None:
-    """Raises:
-    UserError: the space takes images of one size only, and these have another.
-    """
-    if space.only_size and size != space.made_for:
-        raise UserError(
-            f"networks of {space.name} take images of {space.made_for}x{space.made_for} only, got {size}x{size}: use"
-            f" --image-size {space.made_for}"
-        )
-
-
 def slowness(space: Space, size: int) -> str:
     """What to do where images are much larger than those that a space is made for; nothing where they are not."""
     if size < 2 * space.made_for:
         return ""
-    others = [
-        name for name, other in SPACES.items() if size < 2 * other.made_for > 2 * space.made_for and not other.only_size
-    ]
+    others = [name for name, other in SPACES.items() if size < 2 * other.made_for and other.made_for > space.made_for]
     return (
         f"{space.name} is made for images of {space.made_for}x{space.made_for}; with {size}x{size} a score takes some"
         f" {(size / space.made_for) ** 2:.0f} times as long: --image-size {space.made_for} saves that"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec
 from zcpt_ray.engine.choices import Choice, Repeat
-from zcpt_ray.engine.transformer import NORM_EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock
+from zcpt_ray.engine.transformer import NORM_EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock, resized
 from zcpt_ray.spaces.module_space import ModuleSpace
 
 HIDDEN = (192, 216, 240)
@@ -27,13 +27,16 @@ class AutoFormer(nn.Module):
         self.transformer = Choice("hidden", **options)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, 224, 224] -> [B, num_classes]."""
+        """[B, 3, H, W] -> [B, num_classes]."""
         logits: Tensor = self.transformer(images)
         return logits
 
 
 class VisionTransformer(nn.Module):
-    """Patches of 16 pixels, a class token, learned positions; the mean of the patches' tokens is classified."""
+    """Patches of 16 pixels, a class token, learned positions; the mean of the patches' tokens is classified.
+
+    For images of another size positions are interpolated.
+    """
 
     def __init__(self, hidden: int, num_classes: int) -> None:
         super().__init__()
@@ -45,8 +48,13 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(hidden, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        patches = self.patches(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token().expand(len(patches), -1, -1), patches], 1) + self.positions()
+        image = self.patches(images)
+        patches = image.flatten(2).transpose(1, 2)
+        own = self.positions()
+        side = PIXELS // PATCH
+        places = resized(own[:, 1:].transpose(1, 2).unflatten(2, (side, side)), *image.shape[2:])
+        positions = torch.cat([own[:, :1], places.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat([self.class_token().expand(len(patches), -1, -1), patches], 1) + positions
         logits: Tensor = self.head(self.norm(self.blocks(tokens))[:, 1:].mean(1))
         return logits
 
@@ -62,7 +70,6 @@ class AutoFormerTiny(ModuleSpace):
 
     named_weights = networks_apart = True
     table_classes = 100
-    only_size = True
 
     def __init__(self) -> None:
         super().__init__(AutoFormer, "autoformer-tiny", PIXELS)

@@ -39,8 +39,6 @@ class Space(ABC):
     """Whether a bias is a multiply-add, as in NAS-Bench-201's table."""
     networks_apart: bool = False
     """Whether many networks of their own are better made one by one than found in a supernet, which is large."""
-    only_size: bool = False
-    """Whether its networks take images of `made_for` pixels alone."""
     has_supernet: bool = True
     """Without one, its networks are scored whole (`spaces.whole_networks`)."""
     recipe: str = "cifar"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge
-from zcpt_ray.engine.transformer import NORM_EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock
+from zcpt_ray.engine.transformer import NORM_EPSILON, LearnedTensor, Mlp, SelfAttention, TransformerBlock, resized
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.whole_networks import WholeNetworks
 
@@ -37,8 +37,9 @@ class PoolingTransformer(nn.Module):
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, 224, 224] -> [B, num_classes]."""
-        image = self.patches(images) + self.positions()
+        """[B, 3, H, W] -> [B, num_classes]; for other sizes than 224 positions are interpolated."""
+        image = self.patches(images)
+        image = image + resized(self.positions(), *image.shape[2:])
         token = self.class_token().expand(len(images), -1, -1)
         for number, stage in enumerate(self.stages):
             if number:
@@ -67,7 +68,6 @@ class Pit(WholeNetworks):
     name = "pit"
     made_for = PIXELS
     table_classes = 100
-    only_size = True
     recipe = "small-data"
     edges = (
         Edge("base", WIDTHS),
