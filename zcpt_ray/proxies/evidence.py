@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-AUTO = "auto"
+AUTO_PROXY = "auto"
 """In the place of a proxy: the one that is documented to serve the space best."""
 CONTROL = "params"
 BEST_IN_SEARCHES = {"nasbench201": "nwot"}
@@ -58,6 +58,6 @@ def doubt(space: str, proxy: str) -> str:
         return ""
     return (
         f"{proxy} is known to rank networks of {space} less well than counting their parameters does (Spearman"
-        f" {ours.spearman:.2f} beside {control.spearman:.2f}, {ours.networks} networks, {ours.task}): --proxy {AUTO}"
+        f" {ours.spearman:.2f} beside {control.spearman:.2f}, {ours.networks} networks, {ours.task}): --proxy {AUTO_PROXY}"
         f" takes {best_proxy(space, proxy)}"
     )

@@ -12,7 +12,7 @@ from zcpt_ray.devices import DEVICES, TARGETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.identity import identity, run_name
 from zcpt_ray.proxies import Proxy, find_proxy
-from zcpt_ray.proxies.evidence import AUTO, best_proxy
+from zcpt_ray.proxies.evidence import AUTO_PROXY, best_proxy
 from zcpt_ray.registry import Named, located, lookup, own_content
 from zcpt_ray.resources import RESOURCES, Resource
 from zcpt_ray.search.methods import METHODS
@@ -56,7 +56,7 @@ class Search:
         config = dataclasses.replace(
             config, space=located(config.space, SPACES), dataset=located(config.dataset, DATASETS)
         )
-        if config.proxy == AUTO:
+        if config.proxy == AUTO_PROXY:
             config = dataclasses.replace(config, proxy=best_proxy(config.space, SearchConfig.proxy))
         scoring = lookup(SCORINGS, config.scoring, "scoring")
         method = lookup({DISCRETIZE: None, **METHODS}, config.method, "method")
