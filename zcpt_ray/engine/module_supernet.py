@@ -82,7 +82,8 @@ class TracedPart(Layer):
         for index in self.here:
             for each in supernet.decisions[supernet.edges[index].name]:
                 if isinstance(each, Choice):
-                    found[index] = [each.ops.get(option) or Zero() for option in each.options]
+                    ops = [each.ops.get(option) for option in each.options]
+                    found[index] = [Zero() if op is None else op for op in ops]  # an empty Sequential is false
         return found
 
 

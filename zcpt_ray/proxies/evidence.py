@@ -58,6 +58,6 @@ def doubt(space: str, proxy: str) -> str:
         return ""
     return (
         f"{proxy} is known to rank networks of {space} less well than counting their parameters does (Spearman"
-        f" {ours.spearman:.2f} beside {control.spearman:.2f}, {ours.networks} networks, {ours.task}): --proxy {AUTO_PROXY}"
-        f" takes {best_proxy(space, proxy)}"
+        f" {ours.spearman:.2f} beside {control.spearman:.2f}, {ours.networks} networks, {ours.task}):"
+        f" --proxy {AUTO_PROXY} takes {best_proxy(space, proxy)}"
     )
