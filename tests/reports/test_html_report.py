@@ -8,7 +8,7 @@ import pandas as pd
 from report_runs import UNKIND, save_grid, save_search
 
 from zcpt_ray.reports.decision_tables import BELOW_ZERO
-from zcpt_ray.reports.html_report import report_page
+from zcpt_ray.reports.html_report import report_page, write_report
 from zcpt_ray.reports.page import table
 from zcpt_ray.reports.run_folders import find_runs
 
@@ -46,6 +46,18 @@ def test_the_page_is_escaped_and_self_contained(tmp_path: Path) -> None:
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"]
     assert "49" not in re.sub(r"base64,[\w+/=]*", "", page[page.index("<body>") :]).replace("&#3949", "")
     assert find_runs([tmp_path]).problems == []
+
+
+def test_what_a_fit_compared_is_on_its_page(tmp_path: Path) -> None:
+    save_search(tmp_path / "fit" / "search", 0, 5.0)
+    table_of_fit = pd.DataFrame({"network": ["found", "mobilenetv2-half"], "test error [%]": [26.625, 27.5]})
+    table_of_fit.to_parquet(tmp_path / "fit" / "comparison.parquet")
+    path, problems = write_report([tmp_path / "fit"], tmp_path / "fit")
+    page = path.read_text()
+    assert problems == []
+    assert "Trained alike on the same images" in page
+    assert "mobilenetv2-half" in page
+    assert "26.625" in page
 
 
 def test_the_summary_has_every_run(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from choice_networks import ConvNet, Untraceable, ViT, conv
 from torch import nn
 
 import zcpt_ray as zc
-from tests.choice_networks import ConvNet, Untraceable, ViT, conv
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.engine.supernet import MaskedSupernet
 from zcpt_ray.errors import UserError

@@ -15,14 +15,19 @@ from zcpt_ray.reports.tables import benchmark_errors, benchmark_name, mean_and_d
 from zcpt_ray.reports.training_section import training_parts
 from zcpt_ray.reports.training_tables import Trained, each_once
 from zcpt_ray.search.records import SearchResult
+from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath, write_whole
 
 PAGE_TITLE = "Zero-cost searches and trainings"
+COMPARISON_FILE = "comparison.parquet"
 
 
-def report_page(runs: FoundRuns, title: str = PAGE_TITLE) -> str:
-    """The page: what failed, a summary of all runs, then a section for each folder of searches and each grid."""
-    sections: list[PageSection] = []
+def report_page(runs: FoundRuns, title: str = PAGE_TITLE, comparisons: Mapping[str, pd.DataFrame] | None = None) -> str:
+    """The page: what failed, a summary of all runs, then a section for each fit, folder of searches and grid."""
+    sections = [
+        PageSection(place, f"fit{index}", (page.table("Trained alike on the same images", table),))
+        for index, (place, table) in enumerate((comparisons or {}).items())
+    ]
     rows: list[dict[str, object]] = []
     for place, searches in runs.searches.items():
         name = place if len(searches) > 1 else str(searches[0].directory)
@@ -31,7 +36,7 @@ def report_page(runs: FoundRuns, title: str = PAGE_TITLE) -> str:
     for place, trainings in runs.trainings.items():
         sections.append(PageSection(place, f"run{len(sections)}", training_parts(trainings)))
         rows.append({"run": place} | _training_summary(trainings, runs.trials.get(place)))
-    anchors = [section.anchor for section in sections]
+    anchors = [section.anchor for section in sections if not section.anchor.startswith("fit")]
     if len(runs.trainings) > 1 and not (pairs := paired_table(_by_seeds(runs))).empty:
         sections.append(PageSection("Grids of trainings, pair by pair", f"run{len(sections)}", (pairs_part(pairs),)))
     summary = page.table("All runs", with_dashes(pd.DataFrame(rows)), anchors)
@@ -48,8 +53,15 @@ def write_report(places: Sequence[AnyPath], out: AnyPath) -> tuple[AnyPath, list
     """
     runs = find_runs(places)
     page = out if out.name.endswith(".html") else out / "report.html"
-    write_whole(page, report_page(runs).encode(errors="replace"))
+    write_whole(page, report_page(runs, comparisons=_comparisons(places)).encode(errors="replace"))
     return page, runs.problems
+
+
+def _comparisons(places: Sequence[AnyPath]) -> dict[str, pd.DataFrame]:
+    """What fits have written: found networks beside others that were trained alike, by the folder of the fit."""
+    found = {str(place): place / COMPARISON_FILE for place in places}
+    tables = {place: read_parquet(path) for place, path in found.items() if path.exists()}
+    return {place: table for place, table in tables.items() if "network" in table}
 
 
 def _by_seeds(runs: FoundRuns) -> dict[str, Mapping[Hashable, float]]:
