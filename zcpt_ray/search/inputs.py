@@ -131,7 +131,8 @@ def slowness(space: Space, size: int) -> str:
     """What to do where images are much larger than those that a space is made for; nothing where they are not."""
     if size < 2 * space.made_for:
         return ""
-    others = [name for name, other in SPACES.items() if size < 2 * other.made_for and other.made_for > space.made_for]
+    own = [other for other in SPACES.values() if other.table_classes == space.table_classes]  # not those of a table
+    others = [other.name for other in own if size < 2 * other.made_for and other.made_for > space.made_for]
     return (
         f"{space.name} is made for images of {space.made_for}x{space.made_for}; with {size}x{size} a score takes some"
         f" {(size / space.made_for) ** 2:.0f} times as long: --image-size {space.made_for} saves that"
