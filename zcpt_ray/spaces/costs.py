@@ -170,7 +170,9 @@ class Costs:
             return
         params, flops = module_costs(net, image_shape, space.counts_biases)
         kept = {module: sum(t.numel() * t.element_size() for t in _own_tensors(module)) for module in net.modules()}
-        self.params_m, self.flops_m, self.file_mb = (self._added_up(net, counts) for counts in (params, flops, kept))
+        added = [self._added_up(net, counts) for counts in (params, flops, kept)]
+        self.params_m, self.flops_m, self.file_mb = added
+        self.params, self.flops = (each.by_op for each in added[:2])
 
     def of(self, arch: ArchSpec) -> Cost:
         """What a finished architecture costs."""
