@@ -6,6 +6,7 @@ import torch
 
 import zcpt_ray as zc
 from zcpt_ray.errors import UserError
+from zcpt_ray.proxies import PROXIES, measure_archs
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.storage.paths import data_directory
 
@@ -119,3 +120,14 @@ def test_a_network_alone_has_the_supernet_s_weights() -> None:
 def test_transformers_take_images_of_any_size(name: str) -> None:
     network = SPACES[name].network(SPACES[name].example(), 5, 0).eval()
     assert [network(torch.randn(2, 3, size, size)).shape for size in (32, 224)] == 2 * [(2, 5)]
+
+
+@pytest.mark.parametrize("proxy", ["nwot", "nwot-released"])
+@pytest.mark.parametrize(("name", "text"), [("transnas101-macro", "64-1114-basic"), ("nats-size", "8:8:8:8:16")])
+def test_networks_are_scored_as_they_are_written(name: str, text: str, proxy: str) -> None:
+    """Blocks are seen that the network hides from the layer which runs it."""
+    space, batch = SPACES[name], zc.Batch(torch.randn(6, 3, 32, 32), torch.arange(6) % 5, 0)
+    arch = space.decode(text)
+    ((found,),) = measure_archs(PROXIES[proxy], space.supernet(5, 0), [zc.PartialArch(space.edges, arch.kept)], batch)
+    (plain,) = PROXIES[proxy].measure(space.network(arch, 5, 0), batch)
+    assert found == pytest.approx(plain, rel=1e-5)

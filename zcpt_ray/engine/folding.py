@@ -122,11 +122,16 @@ class OneForAll(StackedLayer):
 
 
 class WatchedFolding(SeparateFolding):
-    """Of any layer: it runs as it is written, and its activations and ReLU-conv-BN blocks are watched."""
+    """Of any layer: it runs as it is written, and its activations and ReLU-conv-BN blocks are watched.
 
-    def __init__(self, layer: nn.Module) -> None:
+    `within` is the network that it runs a part of, where its modules are not its own.
+    """
+
+    def __init__(self, layer: nn.Module, within: nn.Module | None = None) -> None:
         self.layer = layer
-        self.blocks = [module for module in layer.modules() if isinstance(module, ReLUConvBN)]
+        self.blocks = [
+            module for module in (layer if within is None else within).modules() if isinstance(module, ReLUConvBN)
+        ]
 
     def fold(self, weights: EdgeWeights) -> "WatchedLayer":
         return WatchedLayer(self, weights)

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from zcpt_ray.arch import Edge
 from zcpt_ray.engine.choices import Choice
 from zcpt_ray.engine.decisions import DecisionModule, decided
-from zcpt_ray.engine.folding import EdgeWeights
+from zcpt_ray.engine.folding import EdgeWeights, Folding, WatchedFolding
 from zcpt_ray.engine.inspection import eval_mode
 from zcpt_ray.engine.layers import Layer
 from zcpt_ray.engine.ops import Zero
@@ -22,7 +22,7 @@ from zcpt_ray.engine.supernet import Foldings, Supernet
 
 
 class ModuleSupernet(Supernet):
-    """`net` maps images [B, C, H, W] to logits [B, num_classes]; its decisions are called as the edges are."""
+    """`net` maps images [B, C, H, W] to logits [B, num_classes]; its decisions, if any, are called as the edges are."""
 
     def __init__(
         self, edges: tuple[Edge, ...], net: nn.Module, decisions: Mapping[str, Sequence[DecisionModule]]
@@ -57,11 +57,21 @@ class TracedPart(Layer):
 
     images_apart = False  # the network may do anything with its batch
 
-    def __init__(self, supernet: ModuleSupernet, nodes: Sequence[fx.Node], read: Sequence[str], given: Sequence[str]):
+    def __init__(
+        self,
+        supernet: ModuleSupernet,
+        nodes: Sequence[fx.Node],
+        read: Sequence[str],
+        given: Sequence[str],
+        here: set[int],
+    ) -> None:
         super().__init__()
         self.__dict__["supernet"] = supernet  # no child: its modules have one name each
         self.nodes, self.read, self.given = list(nodes), list(read), list(given)
-        self.here = set[int]().union(*(_decided_in(node, supernet) for node in nodes))
+        self.here = here
+
+    def folding(self) -> Folding:
+        return WatchedFolding(self, self.__dict__["supernet"].net)
 
     def forward(self, x: Any, weights: EdgeWeights) -> tuple[Any, ...]:
         values = x if isinstance(x, tuple) and len(self.read) > 1 else (x,)
@@ -91,8 +101,7 @@ class UntracedNet(TracedPart):
     """A whole network that `torch.fx` cannot trace."""
 
     def __init__(self, supernet: ModuleSupernet) -> None:
-        super().__init__(supernet, (), ["images"], ["logits"])
-        self.here = set(range(len(supernet.edges)))
+        super().__init__(supernet, (), ["images"], ["logits"], set(range(len(supernet.edges))))
 
     def forward(self, x: Any, weights: EdgeWeights) -> tuple[Any, ...]:
         return (self.__dict__["supernet"](_own(x), weights),)
@@ -105,8 +114,9 @@ def _parts(supernet: ModuleSupernet) -> list[Layer]:
         return [UntracedNet(supernet)]
     nodes = [node for node in graph.nodes if node.op not in ("get_attr", "placeholder", "output")]
     starts, met = [0], set[int]()
-    for index, node in enumerate(nodes):
-        new = _decided_in(node, supernet) - met  # another choice that is tied to an earlier one tells nothing apart
+    edges = [_decided_in(node, supernet) for node in nodes]
+    for index, here in enumerate(edges):
+        new = here - met  # another choice that is tied to an earlier one tells nothing apart
         if new and index:
             starts.append(index)
         met |= new
@@ -118,7 +128,7 @@ def _parts(supernet: ModuleSupernet) -> list[Layer]:
         later = {node.name for reader in (*nodes[end:], output) for node in reader.all_input_nodes}
         known = [*read, *(node.name for node in nodes[start:end])]
         given = [name for name in known if name in later]
-        parts.append(TracedPart(supernet, nodes[start:end], read, given))
+        parts.append(TracedPart(supernet, nodes[start:end], read, given, set[int]().union(*edges[start:end])))
         read = given
     return parts
 

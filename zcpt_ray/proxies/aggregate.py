@@ -67,6 +67,7 @@ class RankAggregate:
             least_images=max(member.images_needed() for member in members),
             removed_op="as for each member",
             nan="as for each member",
+            reads=tuple(dict.fromkeys(each for member in members for each in member.reads)),
             thin=any(member.thin for member in members),
             members=members,
             combine=self.combine,

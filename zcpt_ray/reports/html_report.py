@@ -24,10 +24,11 @@ COMPARISON_FILE = "comparison.parquet"
 
 def report_page(runs: FoundRuns, title: str = PAGE_TITLE, comparisons: Mapping[str, pd.DataFrame] | None = None) -> str:
     """The page: what failed, a summary of all runs, then a section for each fit, folder of searches and grid."""
-    sections = [
+    fits = [
         PageSection(place, f"fit{index}", (page.table("Trained alike on the same images", table),))
         for index, (place, table) in enumerate((comparisons or {}).items())
     ]
+    sections: list[PageSection] = []
     rows: list[dict[str, object]] = []
     for place, searches in runs.searches.items():
         name = place if len(searches) > 1 else str(searches[0].directory)
@@ -36,11 +37,11 @@ def report_page(runs: FoundRuns, title: str = PAGE_TITLE, comparisons: Mapping[s
     for place, trainings in runs.trainings.items():
         sections.append(PageSection(place, f"run{len(sections)}", training_parts(trainings)))
         rows.append({"run": place} | _training_summary(trainings, runs.trials.get(place)))
-    anchors = [section.anchor for section in sections if not section.anchor.startswith("fit")]
+    anchors = [section.anchor for section in sections]
     if len(runs.trainings) > 1 and not (pairs := paired_table(_by_seeds(runs))).empty:
         sections.append(PageSection("Grids of trainings, pair by pair", f"run{len(sections)}", (pairs_part(pairs),)))
     summary = page.table("All runs", with_dashes(pd.DataFrame(rows)), anchors)
-    return page.render(title, summary, sections, runs.problems)
+    return page.render(title, summary, [*fits, *sections], runs.problems)
 
 
 def write_report(places: Sequence[AnyPath], out: AnyPath) -> tuple[AnyPath, list[str]]:

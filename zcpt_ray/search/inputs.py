@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from zcpt_ray.benchmarks.formats import TABLES
 from zcpt_ray.benchmarks.tables import require_benchmark
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets import find_dataset, halves
@@ -131,7 +132,7 @@ def slowness(space: Space, size: int) -> str:
     """What to do where images are much larger than those that a space is made for; nothing where they are not."""
     if size < 2 * space.made_for:
         return ""
-    own = [other for other in SPACES.values() if other.table_classes == space.table_classes]  # not those of a table
+    own = [other for name, other in SPACES.items() if name not in TABLES]  # networks in a table are of its images
     others = [other.name for other in own if size < 2 * other.made_for and other.made_for > space.made_for]
     return (
         f"{space.name} is made for images of {space.made_for}x{space.made_for}; with {size}x{size} a score takes some"

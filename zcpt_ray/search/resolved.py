@@ -20,7 +20,6 @@ from zcpt_ray.search.orders import ORDERS, Order
 from zcpt_ray.search.proposing import Method
 from zcpt_ray.search.scoring import SCORINGS, ProxyScores, Scoring
 from zcpt_ray.spaces import SPACES, Space, find_space
-from zcpt_ray.spaces.whole_networks import WholeNetworks
 from zcpt_ray.storage.paths import file_digest
 
 DISCRETIZE = "discretize"
@@ -64,7 +63,7 @@ class Search:
         space, (proxy, judge) = find_space(config.space), _proxies(config, scoring)
         for each in (proxy, judge):
             _check_serves(each, space, config)
-        if isinstance(space, WholeNetworks) and (method is None or method.asks_supernet):
+        if not space.has_supernet and (method is None or method.asks_supernet):
             raise UserError(space.refusal)
         if config.confidence and (method or not isinstance(scoring.evidence, ProxyScores)):
             how = f"method {method.name!r}" if method else f"scoring {scoring.name!r}"

@@ -5,12 +5,12 @@ not. Each stage's blocks are decided together.
 """
 
 import re
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec
 from zcpt_ray.engine.choices import Choice, Repeat
+from zcpt_ray.spaces.mobilenet import BlockGroup
 from zcpt_ray.spaces.module_space import ModuleSpace
 
 STEM, HEAD = 32, 1280
@@ -19,23 +19,14 @@ DROPOUT = 0.2
 STAGE = re.compile(r"e(\d+)k(\d+)l(\d+)s([01])")
 
 
-@dataclass(frozen=True)
-class StageShape:
-    """Output channels, stride of the first block, and the largest number of blocks."""
-
-    width: int
-    stride: int
-    layers: int
-
-
 STAGES = (
-    StageShape(16, 1, 3),
-    StageShape(24, 2, 3),
-    StageShape(40, 2, 3),
-    StageShape(80, 2, 3),
-    StageShape(112, 1, 3),
-    StageShape(192, 2, 4),
-    StageShape(320, 1, 3),
+    BlockGroup(16, 3, 1),
+    BlockGroup(24, 3, 2),
+    BlockGroup(40, 3, 2),
+    BlockGroup(80, 3, 2),
+    BlockGroup(112, 3, 1),
+    BlockGroup(192, 4, 2),
+    BlockGroup(320, 3, 1),
 )
 
 
@@ -122,7 +113,7 @@ class AccelNet(nn.Module):
         return logits
 
 
-def _stage(number: int, in_channels: int, shape: StageShape) -> Repeat:
+def _stage(number: int, in_channels: int, shape: BlockGroup) -> Repeat:
     def make(index: int) -> Choice:
         first = index == 0
         return _block(number, in_channels if first else shape.width, shape.width, shape.stride if first else 1)

@@ -100,7 +100,7 @@ class DecisionTree:
 def _simplified(reached: list[Conditions], options: Mapping[str, frozenset[str]]) -> tuple[Conditions, ...]:
     """The same ways to reach something in fewer words: with or without what does not matter."""
     found = list(dict.fromkeys(reached))
-    while joined := next((_joined(a, b, options) for a, b in combinations(found, 2) if _joined(a, b, options)), None):
+    while joined := next(filter(None, (_joined(a, b, options) for a, b in combinations(found, 2))), None):
         one, other, both = joined
         found = [both, *(each for each in found if each not in (one, other, both))]
     return tuple(each for each in found if not any(set(other) < set(each) for other in found))

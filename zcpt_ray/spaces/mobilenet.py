@@ -21,7 +21,7 @@ SMALL_OPS = ("skip", "MB3_K3", "MB3_K5", "MB6_K3", "MB6_K5")
 
 @dataclass(frozen=True)
 class BlockGroup:
-    """`layers` layers of `width` channels, the first with `stride` and, as it changes the shape, without `skip`."""
+    """`layers` layers of `width` channels, at most so many where that is a choice; the first has `stride`."""
 
     width: int
     layers: int

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zcpt_ray.arch import ArchSpec, Edge, Graph
+from zcpt_ray.engine.cells import add_up
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.nasbench1shot1.cell_graph import NASBENCH101_OPS, CellGraph, read_cell, write_cell
 from zcpt_ray.spaces.whole_networks import WholeNetworks
@@ -54,20 +55,13 @@ class Cell101(nn.Module):
             read = [nodes[s][:, : self.widths[node]] for s, target in self.links if target == node and s]
             if (0, node) in self.links:
                 read.append(self.get_submodule(f"input{node}")(x))
-            nodes[node] = self.get_submodule(f"op{node}")(_added(read))
+            nodes[node] = self.get_submodule(f"op{node}")(add_up(read, like=x))
         outputs = [nodes[source] for source, target in self.links if target == self.last and source]
         if not outputs:
             out: Tensor = self.get_submodule(f"input{self.last}")(x)
             return out
         joined = torch.cat(outputs, 1)
         return joined + self.get_submodule(f"input{self.last}")(x) if (0, self.last) in self.links else joined
-
-
-def _added(tensors: list[Tensor]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total
 
 
 def _widths(graph: CellGraph, channels: int) -> Mapping[int, int]:

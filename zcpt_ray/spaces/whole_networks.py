@@ -7,47 +7,13 @@ import itertools
 from abc import abstractmethod
 from functools import cached_property
 
-from torch import Tensor, nn
+from torch import nn
 
 from zcpt_ray.arch import ArchSpec, Edge
-from zcpt_ray.engine.folding import EdgeWeights, WatchedFolding
-from zcpt_ray.engine.layers import Layer
-from zcpt_ray.engine.supernet import Foldings, Supernet
+from zcpt_ray.engine.module_supernet import ModuleSupernet
+from zcpt_ray.engine.supernet import Supernet
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
-
-
-class WholeNetwork(Supernet):
-    """A finished network, which is not a chain of layers."""
-
-    def __init__(self, edges: tuple[Edge, ...], net: nn.Module) -> None:
-        nn.Module.__init__(self)
-        self.edges = edges
-        self.net = net
-        self.layers = [_Whole(net)]
-        self._foldings = Foldings()
-
-    def forward(self, images: Tensor, weights: EdgeWeights | None = None) -> Tensor:
-        """[B, C, H, W] -> logits [B, num_classes]."""
-        logits: Tensor = self.net(images)
-        return logits
-
-
-class _Whole(Layer):
-    """A network as the one link of a chain."""
-
-    images_apart = False
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.__dict__["net"] = net  # no child: its modules have one name each
-
-    def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        out: Tensor = self.__dict__["net"](x)
-        return out
-
-    def folding(self) -> WatchedFolding:
-        return WatchedFolding(self)
 
 
 class WholeNetworks(Space):
@@ -74,7 +40,7 @@ class WholeNetworks(Space):
         if any(len(edge.candidates) > 1 for edge in edges):
             raise UserError(self.refusal)
         arch = ArchSpec(self.name, tuple(edge.candidates for edge in edges))
-        return WholeNetwork(edges, self.made(arch, num_classes))
+        return ModuleSupernet(edges, self.made(arch, num_classes), {edge.name: () for edge in edges})
 
     def supernet(self, num_classes: int, seed: int) -> Supernet:
         """What makes each network that is asked for."""
