@@ -34,6 +34,7 @@ from zcpt_ray.experiments.ranking import read_archs
 from zcpt_ray.plugins import load_plugin
 from zcpt_ray.reports.run_folders import find_runs
 from zcpt_ray.search.local import run_search_locally
+from zcpt_ray.search.methods import random_arch
 from zcpt_ray.search.resolved import Search
 from zcpt_ray.spaces import SPACES, find_space
 from zcpt_ray.train_config import TrainConfig
@@ -110,7 +111,8 @@ def write_archs(space: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         given = find_space(space)
         path = folder / "archs.json"
-        path.write_text(json.dumps({str(index): given.encode(given.arch(7 * index)) for index in range(3)}))
+        random = np.random.default_rng(0)
+        path.write_text(json.dumps({str(index): given.encode(random_arch(given, random)) for index in range(3)}))
         return path
 
     return write
