@@ -42,7 +42,7 @@ pytestmark = [
 ]
 JOB = Path(__file__).parents[2] / "jobs" / "nb201_search.py"
 SMALL = SearchConfig(space="toy-chain-2", num_proposals=4, num_validations=25, batch_size=8)
-SLOW = SearchConfig(num_proposals=3, num_validations=40, batch_size=32)
+SLOW = SearchConfig(num_proposals=3, num_validations=20, batch_size=8)
 
 
 def without_times(result: SearchResult) -> SearchResult:
@@ -112,17 +112,16 @@ def test_a_frozen_process_costs_time_only(
 ) -> None:
     """SIGSTOP, which no process notices: it is missed, that is said, it is killed, and its work is done again."""
     monkeypatch.setenv("ZCPT_HUNG_SECONDS", "5")
-    config = dataclasses.replace(SLOW, num_validations=20, batch_size=8)
     frozen: list[dict[str, int]] = []
     ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
     try:
         ready = lambda: any((tmp_path / known).glob("*.jsonl"))  # noqa: E731
         kill_when(victim, ready, frozen, tmp_path, by=signal.SIGSTOP)
-        result = run_search(Search.of(config), tmp_path)
+        result = run_search(Search.of(SLOW), tmp_path)
     finally:
         ray.shutdown()
     assert len(frozen) == 1
-    assert without_times(result) == locally(config)
+    assert without_times(result) == locally(SLOW)
     assert re.search(rf"{what}.* has said nothing for \d+ s \(process \d+ on node \w+\): killed, it", caplog.text)
 
 

@@ -13,6 +13,8 @@ from zcpt_ray.spaces.darts.wiring import DARTS_ENDS
 pytestmark = pytest.mark.golden
 FILES = sorted(FOLDER.glob("nasbench201*.json"))
 READINGS = {"nwot": "relu", "nwot-released": "relu_and_blocks"}
+PLAIN_EVERY = 4
+"""Of the variants of a supernet, how many make one that is scored by itself too, which takes its time."""
 SPACE = SPACES["nasbench201"]
 DARTS = SPACES["darts"]
 DARTS_NAMES = [edge.name for edge in DARTS.edges]
@@ -51,10 +53,11 @@ def test_supernets(case: Case, proxy: str, part: str) -> None:
     wanted = [value[READINGS[proxy]] for value in expected.values()]
     supernet = case.fill(SPACE.supernet(10, seed=0))
     batched = score_archs(PROXIES[proxy], supernet, list(expected), case.batch)
-    plain = [PROXIES[proxy].measure(MaskedSupernet(supernet, each), case.batch)[0] for each in expected]
+    some = list(expected)[::PLAIN_EVERY]
+    plain = [PROXIES[proxy].measure(MaskedSupernet(supernet, each), case.batch)[0] for each in some]
     np.testing.assert_allclose(batched, wanted, rtol=1e-4)
-    np.testing.assert_allclose(plain, wanted, rtol=1e-4)
-    np.testing.assert_allclose(batched, plain, rtol=1e-5)
+    np.testing.assert_allclose(plain, wanted[::PLAIN_EVERY], rtol=1e-4)
+    np.testing.assert_allclose(batched[::PLAIN_EVERY], plain, rtol=1e-5)
 
 
 @pytest.mark.parametrize("proxy", READINGS)

@@ -46,7 +46,7 @@ def batch_of(count: int) -> Batch:
     return Batch(images, torch.zeros(count, dtype=torch.int64))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from(sorted(SMALL)), st.sampled_from(["nwot", "nwot-released"]), st.data())
 def test_batched_scores_are_the_plain_ones(space_name: str, proxy_name: str, data: st.DataObject) -> None:
     """On any partly decided architecture, with batch norms as training leaves them."""

@@ -228,6 +228,6 @@ def test_the_pace_is_a_number_of_images() -> None:
 
 @pytest.mark.data
 def test_it_learns_what_digits_are() -> None:
-    config = dataclasses.replace(SMALL, space="photos-small", arch=",".join(["MB3_K3"] * 10), epochs=8, max_images=0)
+    config = dataclasses.replace(SMALL, space="photos-small", arch=",".join(["MB3_K3"] * 10), epochs=5, max_images=0)
     history = list(train(TrainPlan.of(dataclasses.replace(config, mixup=0.0, validation_share=0.1))))
     assert kept_epoch(history).top1_error < 10

@@ -14,7 +14,9 @@ from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.errors import UserError
 from zcpt_ray.resources import RESOURCES
 from zcpt_ray.spaces.base import Space
-from zcpt_ray.spaces.costs import AddedUp, Usage
+from zcpt_ray.spaces.costs import AddedUp, Usage, finished_at_random
+from zcpt_ray.spaces.module_costs import ConditionalCosts, option_amounts
+from zcpt_ray.spaces.module_space import ModuleSpace
 from zcpt_ray.storage.parquet import read_csv, read_parquet, reading
 from zcpt_ray.storage.paths import AnyPath, any_path, data_directory, write_whole
 
@@ -75,7 +77,7 @@ class OpLatencies:
     table: pd.DataFrame
     about: dict[str, Any]
 
-    def usage(self, space: Space) -> AddedUp:
+    def usage(self, space: Space) -> Usage:
         """How long networks of `space` take: the sum over their ops, and the rest.
 
         Raises:
@@ -92,7 +94,10 @@ class OpLatencies:
             by_op = [[float(times[edge.name, op]) for op in edge.candidates] for edge in space.edges]
         except KeyError as error:
             raise UserError(f"the table of latencies has no {error.args[0]} of space {space.name!r}") from error
-        return AddedUp(space, float(times[REST, REST]), by_op)
+        rest = float(times[REST, REST])
+        if isinstance(space, ModuleSpace):
+            return ConditionalCosts(space, option_amounts(space, rest, by_op), finished_at_random, unit=1.0)
+        return AddedUp(space, rest, by_op)
 
     def told(self) -> str:
         """How well it predicts, in one line."""

@@ -61,7 +61,8 @@ def run(flags: ProfileFlags, console: Console) -> None:
     from pathlib import Path
 
     from zcpt_ray.errors import UserError
-    from zcpt_ray.experiments.profiling import Conditions, profile_space
+    from zcpt_ray.experiments.profiling import profile_space
+    from zcpt_ray.experiments.stopwatch import Conditions
     from zcpt_ray.reports.terminal import print_table
     from zcpt_ray.spaces import find_space
     from zcpt_ray.storage.paths import any_path, require_storage

@@ -12,7 +12,8 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.datasets import find_dataset
 from zcpt_ray.devices import cpu_name
 from zcpt_ray.errors import UserError
-from zcpt_ray.experiments.profiling import TOGETHER, Conditions, measure_networks, profile_space
+from zcpt_ray.experiments.profiling import profile_space
+from zcpt_ray.experiments.stopwatch import TOGETHER, Conditions, measure_networks
 from zcpt_ray.identity import digest
 from zcpt_ray.registry import own_content
 from zcpt_ray.resources import MEASURED_LATENCY

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from zcpt_ray.arch import ArchSpec, PartialArch
-from zcpt_ray.engine.decisions import DecisionModule
+from zcpt_ray.engine.decisions import Conditions, DecisionModule
 from zcpt_ray.engine.inspection import Ran, counted_products, device_of, eval_mode, hooked, running_layers
 from zcpt_ray.engine.module_kinds import WEIGHTED
 from zcpt_ray.engine.module_supernet import ModuleSupernet
-from zcpt_ray.spaces.base import Space
+from zcpt_ray.spaces.base import OpCosts, Space
+from zcpt_ray.spaces.module_space import ModuleSpace
 
 Chosen = dict[str, str]
 """An option per decision."""
@@ -135,6 +136,20 @@ def conditional_amounts(
         [Amount(sizes[key][place], tuple(dict.fromkeys(when))) for key, when in params.items()] for place in (0, 1)
     ]
     return by_part[0], flops, by_part[1]
+
+
+def option_amounts(space: ModuleSpace, fixed: float, by_op: OpCosts) -> list[Amount]:
+    """What options cost, [edges][candidates], where they run, beside what is `fixed`."""
+    amounts = [Amount(fixed, ((),))]
+    for edge, reached, costs in zip(space.edges, space.decision_tree.reached, by_op, strict=True):
+        for op, cost in zip(edge.candidates, costs, strict=True):
+            when = tuple((*(_listed(conditions)), (edge.name, (op,))) for conditions in reached)
+            amounts.append(Amount(cost, when))
+    return amounts
+
+
+def _listed(conditions: Conditions) -> Running:
+    return tuple((name, tuple(sorted(options))) for name, options in conditions)
 
 
 @contextmanager
