@@ -40,7 +40,7 @@ def measure(row: pd.Series, seed: int, batch: Batch) -> dict[str, float]:
         return values | {"nwot": log_determinant(relu_kernel(network, batch.images))}
 
 
-@pytest.fixture(scope="module", params=[24, pytest.param(542, marks=(pytest.mark.slow, pytest.mark.timeout(7200)))])
+@pytest.fixture(scope="module", params=[30, pytest.param(542, marks=(pytest.mark.slow, pytest.mark.timeout(7200)))])
 def pair(request: pytest.FixtureRequest) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Published and our values of a sample of networks, by the digits of their ops.
 

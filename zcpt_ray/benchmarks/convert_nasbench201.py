@@ -53,7 +53,7 @@ def convert(source: Path, target: Path) -> pd.DataFrame:
         with torch.serialization.safe_globals(TRUSTED_TYPES):
             content = torch.load(source, map_location="cpu", weights_only=True)
         rows = [
-            {"index": index, **_row(content["meta_archs"][index], results)}
+            {"index": index, **official_row(content["meta_archs"][index], results["full"], results["less"])}
             for index, results in sorted(content["arch2infos"].items())
         ]
     except Exception as error:  # a damaged pickle can fail in any way
@@ -67,8 +67,9 @@ def convert(source: Path, target: Path) -> pd.DataFrame:
     return table
 
 
-def _row(arch: str, results: dict[str, Any]) -> dict[str, Any]:
-    full, less = (ArchResults.create_from_state_dict(results[length]) for length in ("full", "less"))
+def official_row(arch: str, long: dict[str, Any], short: dict[str, Any]) -> dict[str, Any]:
+    """The row of an architecture, from its results after long and short trainings, as NATS-Bench keeps them too."""
+    full, less = (ArchResults.create_from_state_dict(results) for results in (long, short))
     row: dict[str, Any] = {"arch": arch}
     for (dataset, split), (trained, evaluated) in OFFICIAL_SETS.items():
         for epochs, trial in (("", full), ("_e12", less)):

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -124,8 +124,32 @@ TRANSFORMERS = {
 }
 """Trained alone, and with a teacher (kd)."""
 
+NASBENCH101 = TableFormat(
+    "tables/nasbench101.parquet",
+    ("arch", "encoded", "cifar10_test", "cifar10_valid", "params_cifar10"),
+    normalized=lambda table: table,
+    key=cell_key,
+    validated=True,
+)
+"""All cells, by graph."""
+NASBENCH101_FOR_1SHOT1 = replace(NASBENCH101, complete=False, normalized=lambda table: table.drop(columns="encoded"))
+"""Every cell of NAS-Bench-1Shot1 is one of them; ranks are among all."""
+NATS_SIZE = replace(
+    NASBENCH201,
+    file="tables/nats_size.parquet",
+    remedy="Get NATS-sss-v1_0-50262-simple (https://github.com/D-X-Y/NATS-Bench) and run: "
+    "zcpt convert FOLDER --space nats-size",
+)
+WHOLE_TABLES = {
+    "nasbench201": NASBENCH201,
+    "nats-size": NATS_SIZE,
+    "nasbench101": NASBENCH101,
+    **{f"nasbench1shot1-{number}": NASBENCH101_FOR_1SHOT1 for number in (1, 2, 3)},
+}
+"""Tables of whole spaces that `zcpt convert` makes; where one is there, it is read."""
 TABLES = {
     "nasbench201": NASBENCH201,
+    "nats-size": NATS_SIZE,
     "nasbench-macro": NASBENCH_MACRO,
     "nasbench1shot1-1": _cells("tables/nasbench1shot1_space1.parquet"),
     "nasbench1shot1-2": _cells("tables/nasbench1shot1_space2.parquet"),
@@ -145,4 +169,4 @@ TABLES = {
         {"val_top1": "imagenet_test", "params": "params_imagenet", "macs_conv_linear": "flops_imagenet"},
     ),
 }
-"""The table of each search space that has one."""
+"""The table of each search space that has one, were none of the whole space there."""

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from zcpt_ray.benchmarks.entries import BenchmarkEntry, BenchmarkRow
-from zcpt_ray.benchmarks.formats import NASBENCH201, TABLES, TableFormat
+from zcpt_ray.benchmarks.formats import NASBENCH201, TABLES, WHOLE_TABLES, TableFormat
 from zcpt_ray.datasets import DATASETS
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.base import Space
@@ -147,9 +147,15 @@ class TabularBenchmark:
         )
 
 
+def table_format(space: str) -> TableFormat:
+    """That of the table of a whole space, where it is there, or else that of a part of it."""
+    whole = WHOLE_TABLES.get(space)
+    return whole if whole and (data_directory() / whole.file).exists() else TABLES[space]
+
+
 def table_path(space: str) -> Path | None:
     """Where the table of a space is expected, or None if the space has no benchmark."""
-    return data_directory() / TABLES[space].file if space in TABLES else None
+    return data_directory() / table_format(space).file if space in TABLES else None
 
 
 def load_benchmark(space: str) -> TabularBenchmark | None:
@@ -162,7 +168,7 @@ def load_benchmark(space: str) -> TabularBenchmark | None:
     if path is None or not path.exists():
         return None
     found = path.stat()
-    return _load_once(path, TABLES[space], found.st_mtime_ns, found.st_size)
+    return _load_once(path, table_format(space), found.st_mtime_ns, found.st_size)
 
 
 def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
@@ -176,7 +182,7 @@ def require_benchmark(space: str, asked_by: str) -> TabularBenchmark:
             f"{asked_by} needs a benchmark, and there is none of {space!r}; there are those of {', '.join(TABLES)}"
         )
     if (benchmark := load_benchmark(space)) is None:
-        remedy = f"{table_path(space)}. {TABLES[space].remedy}".rstrip()
+        remedy = f"{table_path(space)}. {table_format(space).remedy}".rstrip()
         raise UserError(f"{asked_by} needs the benchmark table of {space!r}, which is not there: {remedy}")
     return benchmark
 
@@ -187,13 +193,12 @@ def benchmark_note(space: str, dataset: str) -> str:
     Empty for a space without a benchmark, and for images of the user's own, of which a table says nothing.
     """
     path = table_path(space)
-    if path is None or dataset not in DATASETS or (TABLES[space].sample and not path.exists()):
+    if path is None or dataset not in DATASETS or (table_format(space).sample and not path.exists()):
         return ""
     if path.exists():
-        return (
-            f"Test errors of the best candidate: not in the {'' if TABLES[space].complete else 'partial '}table {path}"
-        )
-    return f"No test errors: there is no {path}. {TABLES[space].remedy}".rstrip()
+        kind = "partial table" if has_partial_table(space) else "table"
+        return f"Test errors of the best candidate: not in the {kind} {path}"
+    return f"No test errors: there is no {path}. {table_format(space).remedy}".rstrip()
 
 
 def as_written(space: Space, given: object) -> str:
@@ -219,7 +224,7 @@ def as_written(space: Space, given: object) -> str:
 
 def has_partial_table(space: str) -> bool:
     """Whether the table of a space lists only a part of it."""
-    return space in TABLES and not TABLES[space].complete
+    return space in TABLES and not table_format(space).complete
 
 
 @lru_cache(len(TABLES))

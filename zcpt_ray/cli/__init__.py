@@ -21,6 +21,7 @@ COMMANDS = {
     "data": ("data", "Say what is understood of a data set or a folder of images"),
     "benchmark": ("speed", "Time the engine beside a plain implementation"),
     "mirror": ("mirror", "Copy a folder to or from object storage"),
+    "convert": ("convert", "Make the table of a benchmark from its official file"),
     "convert-nasbench201": ("convert_nasbench201", "Make the NAS-Bench-201 table from the official file"),
 }
 """By name the module of the command, and what it does."""

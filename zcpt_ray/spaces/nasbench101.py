@@ -103,6 +103,12 @@ class Network101(nn.Module):
         return logits
 
 
+def encode_cell(graph: CellGraph) -> str:
+    """`conv3x3-bn-relu(0)|output(1)`, of a pruned cell."""
+    parents = [tuple(sorted(s for s, t in graph.edges if t == node)) for node in range(1, len(graph.ops) + 2)]
+    return write_cell(graph.ops, tuple(parents))
+
+
 class NASBench101(WholeNetworks):
     """Written as a pruned cell: `conv3x3-bn-relu(0)|maxpool3x3(0,1)|output(1,2)`, each node with what it reads."""
 
@@ -144,9 +150,7 @@ class NASBench101(WholeNetworks):
 
     def encode(self, arch: ArchSpec) -> str:
         """`conv3x3-bn-relu(0)|maxpool3x3(0,1)|output(1,2)`: the pruned cell, its nodes in the order they have."""
-        graph = self.graph(arch)
-        parents = [tuple(sorted(s for s, t in graph.edges if t == node)) for node in range(1, len(graph.ops) + 2)]
-        return write_cell(graph.ops, tuple(parents))
+        return encode_cell(self.graph(arch))
 
     def decode(self, text: str) -> ArchSpec:
         try:
