@@ -42,6 +42,26 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return made
 
 
+def test_meco_falls_where_networks_differ_in_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the number of channels its score falls: the wrong way round on NATS-Bench's sizes."""
+    space = zc.find_space("nats-size")
+    archs = [space.encode(space.arch(index)) for index in range(0, space.num_archs, 2999)]
+    made = pd.DataFrame({"arch": archs})
+    for name in ("cifar10", "cifar100", "imagenet16_120"):
+        made[f"params_{name}"] = [zc.costs("nats-size", arch).params for arch in archs]
+        made[f"{name}_test"] = 90 + made[f"params_{name}"] / 1e6
+        made[f"flops_{name}"] = 1
+    (tmp_path / "tables").mkdir()
+    made.to_parquet(tmp_path / "tables" / "nats_size.parquet")
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    config = SearchConfig(space="nats-size", dataset="digits", batch_size=4)
+    found = correlate_proxies(config, ["meco", "near", "params"], 0, tmp_path / "out", task="cifar10")
+    values = found.table.set_index("proxy")["Spearman"]
+    assert values["meco"] < -0.5
+    assert values["near"] > 0.8
+    assert values["params"] == 1
+
+
 def test_statistics_are_scipys() -> None:
     random = np.random.default_rng(0)
     scores, accuracies = random.normal(0, 100, 60).round(-1), random.uniform(50, 95, 60)
