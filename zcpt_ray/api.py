@@ -31,6 +31,7 @@ from zcpt_ray.fit_config import FitConfig
 from zcpt_ray.keywords import RankFields, SearchFields, TrainFields
 from zcpt_ray.proxies import Proxy, find_proxy
 from zcpt_ray.proxies.base import score_network
+from zcpt_ray.registration import registered_space
 from zcpt_ray.reports.ablation_report import report_ablation
 from zcpt_ray.reports.correlation_report import write_correlations
 from zcpt_ray.reports.html_report import write_report
@@ -42,7 +43,7 @@ from zcpt_ray.search.presets import with_preset
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search, with_proxy
 from zcpt_ray.search.resolved import smoke as as_small
-from zcpt_ray.spaces import find_space
+from zcpt_ray.spaces import Space, find_space
 from zcpt_ray.storage.paths import any_path
 from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.plan import TrainPlan
@@ -274,6 +275,8 @@ def report(places: Place | Sequence[Place], out: Place = "runs/report.html") -> 
 
 def _configured(kind: type[C], function: str, config: Mapping[str, Any]) -> C:
     _require_known(function, config, [field.name for field in fields(kind)])
+    if isinstance(space := config.get("space"), Space):
+        config = {**config, "space": registered_space(space)}
     return kind(**config)
 
 

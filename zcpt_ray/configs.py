@@ -187,8 +187,8 @@ class SearchConfig:
     energy_mj.
     """
     target: str = ""
-    """A device of HW-NAS-Bench, which measured NAS-Bench-201: what is limited is its latency, or energy. --device
-    takes its name too.
+    """A device of HW-NAS-Bench, which measured NAS-Bench-201, or of Accel-NASBench, which measured accel-mbconv: what
+    is limited is its latency, or energy. --device takes its name too.
     """
     device_table: str | None = None
     """Latencies of another device: a file that `zcpt profile` wrote there, or any table with columns arch and

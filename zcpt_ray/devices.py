@@ -65,8 +65,12 @@ DEVICES = {
 }
 """By torch's name. Of the GPUs none is tried out on a card: cuda is on a simulated one."""
 DEVICE_NAMES = ("auto", *DEVICES)
-TARGETS = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
-"""Devices that others measured networks on (HW-NAS-Bench, Li et al. 2021): nothing runs on them here."""
+HW_NAS_TARGETS = ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+"""Devices that HW-NAS-Bench (Li et al. 2021) measured NAS-Bench-201 on."""
+ACCEL_TARGETS = ("a100", "3090", "tpuv2", "tpuv3", "zcu102", "vck190")
+"""Devices that Accel-NASBench (Ahmad et al. 2024) measured its networks on."""
+TARGETS = HW_NAS_TARGETS + ACCEL_TARGETS
+"""Devices that others measured networks on: nothing runs on them here."""
 AUTO = ("cuda", "xpu")
 """What "auto" takes, the first that is there, else the CPU. Apple's GPUs (mps) are taken only if they are named."""
 LOOK_STEPS = 50

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TypedDict
 
 from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining
+from zcpt_ray.spaces.base import Space
 
 
 class SearchFields(TypedDict, total=False):
     """The fields of `SearchConfig`, all optional."""
 
-    space: str | Path
+    space: str | Path | Space
     dataset: str | Path
     proxy: str
     aggregation: str
@@ -51,7 +52,7 @@ class SearchFields(TypedDict, total=False):
 class RankFields(TypedDict, total=False):
     """The fields of `SearchConfig` that scores end to end depend on, all optional."""
 
-    space: str | Path
+    space: str | Path | Space
     dataset: str | Path
     aggregation: str
     num_validations: int
@@ -71,7 +72,7 @@ SEARCH_ONLY = (
 class TrainFields(TypedDict, total=False):
     """The fields of `TrainConfig` but the architecture, all optional."""
 
-    space: str | Path
+    space: str | Path | Space
     dataset: str | Path
     recipe: str
     seed: int

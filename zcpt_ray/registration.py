@@ -133,3 +133,12 @@ def register_space(space: Space, *, replace: bool = False) -> Space:
     """
     check_space(_require(space, Space))  # type: ignore[type-abstract]
     return register(SPACES, space, "space", replace)
+
+
+def registered_space(space: Space) -> str:
+    """The name of a space, which is registered if it is not.
+
+    Raises:
+        UserError: as `register_space`.
+    """
+    return space.name if SPACES.get(space.name) is space else register_space(space).name

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from zcpt_ray.arch import PartialArch
-from zcpt_ray.benchmarks.latencies import ByArch, OpLatencies, device_table, target_usage
+from zcpt_ray.benchmarks.latencies import ByArch, OpLatencies, device_table
+from zcpt_ray.benchmarks.measured_devices import target_usage
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.devices import TARGETS
+from zcpt_ray.devices import HW_NAS_TARGETS, TARGETS
 from zcpt_ray.engine.activations import activation_bytes
 from zcpt_ray.engine.timing import Latency
 from zcpt_ray.errors import UserError
@@ -168,6 +169,32 @@ def test_a_target_of_hw_nas_bench(hw_nas_bench: pd.DataFrame) -> None:
             target_usage(*arguments)
 
 
+def test_a_target_of_accel_nasbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
+    space = SPACES["accel-mbconv"]
+    with pytest.raises(UserError, match="--device a100 needs Accel-NASBench, and there is no"):
+        target_usage("latency_ms", "a100", space, "cifar10", 32)
+    archs = [space.encode(space.arch(index)) for index in (0, 77_777, 77_777, 123_456)]
+    (tmp_path / "tables").mkdir()
+    table = pd.DataFrame({"arch": archs, "a100_throughput_ips": [8000.0, 5000.0, 4000.0, np.nan]})
+    table.to_parquet(tmp_path / "tables" / "accel_nasbench.parquet")
+    usage = target_usage("latency_ms", "a100", space, "cifar10", 32)
+    assert [usage.of(space.decode(arch)) for arch in archs] == [0.125, 0.2, 0.2, np.inf]
+    for arguments, message in (
+        (("energy_mj", "a100", space), "Accel-NASBench has no energy of a100: it has latency_ms"),
+        (("latency_ms", "3090", space), "has no 3090_throughput_ips by arch"),
+        (("latency_ms", "a100", SPACES["nasbench201"]), "a100 was measured on the space accel-mbconv only, not"),
+        (("latency_ms", "raspi4", space), "raspi4 was measured on the space nasbench201 only, not 'accel-mbconv'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            target_usage(*arguments, "cifar10", 32)
+    config = SearchConfig(
+        space="accel-mbconv", dataset="digits", method="random", device="a100", max_latency_ms=0.15, num_validations=0
+    )
+    assert config.target == "a100"
+    assert {each.arch for each in run_search_locally(Search.of(config)).candidates} == {archs[0]}
+
+
 def test_without_hw_nas_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZCPT_DATA", str(tmp_path))
     with pytest.raises(UserError, match="--device raspi4 needs HW-NAS-Bench, and there is no"):
@@ -177,7 +204,7 @@ def test_without_hw_nas_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.data
 def test_the_published_latencies_are_read_whole() -> None:
     space = SPACES["nasbench201"]
-    for target in TARGETS:
+    for target in HW_NAS_TARGETS:
         usage = target_usage("latency_ms", target, space, "cifar10", 32)
         assert usage.least(PartialArch.all_open(space.edges)) > 0.3  # nothing that runs is faster
     heaviest = space.decode("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+" + "|".join(["", *NODE_3, ""]))

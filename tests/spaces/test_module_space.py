@@ -1,11 +1,13 @@
 """A network with choices inside as a space: what is decided, exactness, costs, searches, and what is refused."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from choice_networks import ConvNet, Untraceable, ViT, conv
+from library_networks import SearchableViT, searchable_resnet
 from torch import nn
 
 import zcpt_ray as zc
@@ -31,7 +33,7 @@ def space(request: pytest.FixtureRequest) -> ModuleSpace:
 
 @pytest.fixture(scope="module")
 def images() -> zc.Batch:
-    return zc.Batch(torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 10, 3)
+    return images_of(8)
 
 
 def test_every_architecture_is_written_and_read(space: ModuleSpace) -> None:
@@ -137,6 +139,28 @@ def test_a_seed_gives_the_weights_the_network_gives_itself() -> None:
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert 0.01 < float(one.std()) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "proxy"), [(searchable_resnet, 3 * 3, "synflow"), (SearchableViT, 2 * 2 * 2, "nwot")]
+)
+def test_a_network_of_another_library(make: Callable[..., nn.Module], count: int, proxy: str, tmp_path: Path) -> None:
+    """It is searched, within a budget, and what is found trains and is written as a plain file."""
+    space = zc.space_of(make, name=f"library-{make.__name__}")
+    assert space.num_archs == count
+    small = {"num_proposals": 2, "num_validations": 1, "batch_size": 8, "ray": False, "progress": False}
+    found = zc.search(space=space, dataset="digits", proxy=proxy, out=tmp_path / "run", **small)
+    arch = space.decode(found.best.arch)
+    (alone,) = PROXIES[proxy].measure(space.network(arch, 10, 0), images_of(8))
+    masked = MaskedSupernet(space.supernet(10, 0), PartialArch(space.edges, arch.kept))
+    assert PROXIES[proxy].measure(masked, images_of(8))[0] == pytest.approx(alone, rel=1e-5)
+    trained = zc.train(found, epochs=1, max_images=16, batch_size=8, out=tmp_path / "trained")
+    assert trained.params == zc.costs(space, found.best.arch, num_classes=10).params
+
+
+def images_of(count: int) -> zc.Batch:
+    random = torch.Generator().manual_seed(0)
+    return zc.Batch(torch.randn(count, 3, 32, 32, generator=random), torch.arange(count) % 10, 3)
 
 
 class Fixed(nn.Module):

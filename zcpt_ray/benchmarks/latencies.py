@@ -12,15 +12,13 @@ import pyarrow.parquet as pq
 
 from zcpt_ray.arch import ArchSpec, PartialArch
 from zcpt_ray.errors import UserError
-from zcpt_ray.resources import RESOURCES
 from zcpt_ray.spaces.base import Space
 from zcpt_ray.spaces.costs import AddedUp, Usage, finished_at_random
 from zcpt_ray.spaces.module_costs import ConditionalCosts, option_amounts
 from zcpt_ray.spaces.module_space import ModuleSpace
 from zcpt_ray.storage.parquet import read_csv, read_parquet, reading
-from zcpt_ray.storage.paths import AnyPath, any_path, data_directory, write_whole
+from zcpt_ray.storage.paths import AnyPath, any_path, write_whole
 
-HW_NAS_BENCH = "tables/hw_nas_bench_nb201.parquet"
 REST = ""
 """The edge of what runs whatever the architecture is, in a table of ops."""
 OP_COLUMNS = ("edge", "op", "latency_ms")
@@ -128,7 +126,7 @@ def read_profile(path: AnyPath) -> OpLatencies:
     columns = (*OP_COLUMNS, "low_ms", "high_ms")
     if not _is_about(about) or any(column not in found.column_names for column in columns):
         raise UserError(f"{path} was not written by zcpt profile, or is damaged")
-    return OpLatencies(_finite(found.to_pandas(), path, "latency_ms"), about)
+    return OpLatencies(finite(found.to_pandas(), path, "latency_ms"), about)
 
 
 def _is_about(about: Any) -> bool:
@@ -161,7 +159,7 @@ def device_table(path: str, space: Space) -> Usage:
     place = any_path(path)
     table = read_csv(place) if path.endswith(".csv") else read_parquet(place)
     if {"arch", "latency_ms"} <= set(table.columns):
-        known = _finite(table[["arch", "latency_ms"]].dropna(), place, "latency_ms")
+        known = finite(table[["arch", "latency_ms"]].dropna(), place, "latency_ms")
         return ByArch(space, known.set_index("arch")["latency_ms"])
     if not set(OP_COLUMNS) <= set(table.columns):
         raise UserError(
@@ -170,47 +168,11 @@ def device_table(path: str, space: Space) -> Usage:
     return read_profile(place).usage(space)
 
 
-def target_usage(resource: str, target: str, space: Space, dataset: str, image_size: int) -> ByArch:
-    """What HW-NAS-Bench (Li et al. 2021) measured on a target: `resource` is latency_ms or energy_mj.
-
-    It measured NAS-Bench-201 on images of 32 pixels (CIFAR) and 16 (ImageNet16-120); which others of a size are shown
-    is not to be seen. Networks in which no image reaches the classifier are left out: some devices ran nothing of them.
+def finite(table: pd.DataFrame, path: AnyPath | Path, column: str) -> pd.DataFrame:
+    """A table that has numbers in a column.
 
     Raises:
-        UserError: another space, a missing table, another size, or not that resource of that device.
-    """
-    if space.name != "nasbench201":
-        raise UserError(f"{target} was measured on the space nasbench201 only, not {space.name!r}")
-    path = data_directory() / HW_NAS_BENCH
-    if not path.exists():
-        raise UserError(
-            f"--device {target} needs HW-NAS-Bench, and there is no {path}: its columns are arch and, for one,"
-            f" cifar10_{target}_latency_ms"
-        )
-    sizes = {32: "cifar100" if dataset == "cifar100" else "cifar10", 16: "imagenet16_120"}
-    if image_size not in sizes:
-        raise UserError(f"HW-NAS-Bench measured images of 32 and 16 pixels, not {image_size}: --image-size 32")
-    table, beginning = read_parquet(path), f"{sizes[image_size]}_{target}_"
-    column = beginning + resource
-    if column not in table:
-        has = ", ".join(str(c).removeprefix(beginning) for c in table if str(c).startswith(beginning)) or "nothing"
-        raise UserError(f"{path} has no {RESOURCES[resource].title} of {target}: it has {has}")
-    values = _finite(table[["arch", column]].dropna(), path, column).set_index("arch")[column]
-    return ByArch(space, values[[_reaches_output(space, str(arch)) for arch in values.index]])
-
-
-def _reaches_output(space: Space, arch: str) -> bool:
-    (links,) = space.graphs(space.decode(arch)).values()
-    reached = {links[0][0]}
-    for source, target, op in links:  # sorted by target
-        if source in reached and op != "none":
-            reached.add(target)
-    return links[-1][1] in reached
-
-
-def _finite(table: pd.DataFrame, path: AnyPath | Path, column: str) -> pd.DataFrame:
-    """Raises:
-    UserError: something else than numbers from 0 on.
+        UserError: something else than numbers from 0 on.
     """
     values = pd.to_numeric(table[column], errors="coerce")
     if not ((values >= 0) & np.isfinite(values)).all():

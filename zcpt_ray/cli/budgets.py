@@ -8,7 +8,7 @@ from rich.console import Console
 from zcpt_ray.cli.console import one_line_errors, open_console, require_some
 from zcpt_ray.cli.flags import Cluster, Help, parse
 from zcpt_ray.configs import SearchConfig
-from zcpt_ray.devices import TARGETS
+from zcpt_ray.devices import HW_NAS_TARGETS
 from zcpt_ray.resources import BUDGET_FIELDS
 
 BUDGETS_HELP = Help(
@@ -35,7 +35,7 @@ class BudgetsFlags:
     """What to compare, and where."""
 
     config: SearchConfig
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] = HW_NAS_TARGETS
     """Devices."""
     share: float = 0.3
     """Share of all networks that keep the limit of milliseconds."""
@@ -69,8 +69,8 @@ def run(flags: BudgetsFlags, console: Console) -> None:
 
     if flags.limit_ms is not None and not flags.limit_ms > 0:
         raise UserError(f"--limit-ms must be above 0, got {flags.limit_ms:g}")
-    if unknown := [target for target in flags.targets if target not in TARGETS]:
-        raise UserError(f"unknown device {unknown[0]!r}; choose from {', '.join(TARGETS)}")
+    if unknown := [target for target in flags.targets if target not in HW_NAS_TARGETS]:
+        raise UserError(f"unknown device {unknown[0]!r}; choose from {', '.join(HW_NAS_TARGETS)}")
     require_storage(out := any_path(flags.out))
     table = compare_budgets(
         flags.config,

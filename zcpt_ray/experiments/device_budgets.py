@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zcpt_ray.benchmarks.latencies import target_usage
+from zcpt_ray.benchmarks.measured_devices import target_usage
 from zcpt_ray.benchmarks.tables import require_benchmark
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from zcpt_ray.arch import PartialArch
-from zcpt_ray.benchmarks.latencies import device_table, error_of, target_usage
+from zcpt_ray.benchmarks.latencies import device_table, error_of
+from zcpt_ray.benchmarks.measured_devices import target_usage
 from zcpt_ray.datasets.minibatches import ImageSet
 from zcpt_ray.errors import UserError
 from zcpt_ray.resources import RESOURCES
