@@ -138,7 +138,8 @@ def test_commands_parse(line: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     if hasattr(module, "run"):
         monkeypatch.setattr(module, "run", lambda *_: True)
     monkeypatch.setattr("zcpt_ray.cli.speed.restart_with", lambda *_: None)  # it would go on in this process's place
-    monkeypatch.setattr("zcpt_ray.benchmarks.convert_nasbench201.convert", lambda *_: ())
+    for name in ("nasbench201", "nasbench101", "nats_size"):
+        monkeypatch.setattr(f"zcpt_ray.benchmarks.convert_{name}.convert", lambda *_: ())
     monkeypatch.setattr(mirror, "mirror", lambda *_: 1)
     try:
         module.main(given)
@@ -146,7 +147,7 @@ def test_commands_parse(line: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
         assert not ended.code  # noqa: PT017  (of --help it is 0)
 
 
-@pytest.mark.parametrize("where", ["a script", "an event loop, with -O"])
+@pytest.mark.parametrize("where", ["a script", pytest.param("an event loop, with -O", marks=pytest.mark.slow)])
 def test_the_session_of_the_readme_prints_what_it_says(where: str) -> None:
     (source,), (output,) = blocks(README, "python"), blocks(README, "text")
     assert "__main__" not in source

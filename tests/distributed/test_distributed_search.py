@@ -68,11 +68,11 @@ def test_any_number_of_workers_gives_the_local_result(cluster: int, tmp_path: Pa
 def test_scores_of_a_proposal_under_way_are_reported(cluster: int, tmp_path: Path) -> None:
     seen = []
     config = dataclasses.replace(
-        SMALL, proxy="snip", method="evolution", evaluations=1500, num_proposals=1, num_validations=1
+        SMALL, proxy="snip", method="evolution", evaluations=600, num_proposals=1, num_validations=1
     )
     run_search(Search.of(config), tmp_path, report=seen.append)
-    assert any(0 < progress.scores < 1500 and not progress.proposals_done for progress in seen)
-    assert seen[-1].scores == 1500
+    assert any(0 < progress.scores < 600 and not progress.proposals_done for progress in seen)
+    assert seen[-1].scores == 600
 
 
 SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("ray::_propose", "ray::_validate")]
@@ -368,7 +368,7 @@ def test_a_score_table_is_the_local_one(cluster: int, tmp_path: Path, monkeypatc
     monkeypatch.setenv("ZCPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(score_tables, "TABLE_SLICE", 64)
     config = dataclasses.replace(
-        SMALL, space="toy-chain-4", scoring="best-zc", proxy="nwot", num_validations=1, batch_size=256
+        SMALL, space="toy-chain-4", scoring="best-zc", proxy="nwot", num_validations=1, batch_size=64
     )
     killed: list[dict[str, int]] = []
     thread = kill_when("ray::_call", lambda: True, killed, tmp_path)

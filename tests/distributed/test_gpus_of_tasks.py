@@ -28,13 +28,13 @@ def node(gpus: int) -> Iterator[None]:
 
 
 def run_tasks(device: str) -> list[tuple[int, str]]:
-    """Of eight tasks, the process that ran it and the GPU it saw."""
+    """Of four tasks, the process that ran it and the GPU it saw."""
 
     def seen(shared: None, item: int) -> tuple[int, str]:  # defined here, so that Ray sends it as it is
         return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
 
     options = task_options(device, TaskResources())
-    return [found for _, found in spread_over(options)(seen, None, range(8))]
+    return [found for _, found in spread_over(options)(seen, None, range(4))]
 
 
 def test_no_process_serves_two_gpus() -> None:
@@ -42,7 +42,7 @@ def test_no_process_serves_two_gpus() -> None:
     with node(gpus=2):
         found = run_tasks("auto")
     assert {gpu for _, gpu in found} == {"0", "1"}
-    assert len({process for process, _ in found}) == len(set(found)) == 8
+    assert len({process for process, _ in found}) == len(set(found)) == 4
 
 
 def test_where_there_is_one_gpu_processes_are_kept() -> None:

@@ -174,10 +174,11 @@ def test_tasks_share_a_gpu(tmp_path: Path) -> None:
         cluster.shutdown()
 
 
-@pytest.mark.parametrize("nodes", [4], indirect=True)
-def test_four_nodes_give_the_result_of_one(nodes: Nodes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes", [2, pytest.param(4, marks=pytest.mark.slow)], indirect=True)
+def test_several_nodes_give_the_result_of_one(nodes: Nodes, tmp_path: Path) -> None:
     told = describe(task_options("auto", TaskResources()))
-    assert re.fullmatch(r"Ray at [\d.]+:\d+: 4 nodes with 4 CPUs and 0 GPUs; 4 tasks at a time, 1 CPU each", told)
+    count = len(nodes.added) + 1
+    assert re.fullmatch(rf"Ray at [\d.]+:\d+: {count} nodes with {count} CPUs and 0 GPUs; {count} tasks at a .*", told)
     assert_local(run_search(Search.of(CONFIG), tmp_path / "run"), tmp_path)
 
 
