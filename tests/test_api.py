@@ -186,7 +186,10 @@ SCRIPT = """
 
 @pytest.mark.parametrize(
     ("options", "more"),
-    [pytest.param(["-O"], "ray=False", marks=pytest.mark.slow), pytest.param([], "address='local'", marks=[pytest.mark.cluster, pytest.mark.timeout(300)])],
+    [
+        pytest.param(["-O"], "ray=False", marks=pytest.mark.slow),
+        pytest.param([], "address='local'", marks=[pytest.mark.cluster, pytest.mark.timeout(300)]),
+    ],
 )
 def test_a_script_without_a_main_guard_in_a_running_event_loop(options: list[str], more: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT).format(more=more))

@@ -138,8 +138,8 @@ def test_commands_parse(line: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     if hasattr(module, "run"):
         monkeypatch.setattr(module, "run", lambda *_: True)
     monkeypatch.setattr("zcpt_ray.cli.speed.restart_with", lambda *_: None)  # it would go on in this process's place
-    for name in ("nasbench201", "nasbench101", "nats_size"):
-        monkeypatch.setattr(f"zcpt_ray.benchmarks.convert_{name}.convert", lambda *_: ())
+    for benchmark in ("nasbench201", "nasbench101", "nats_size"):
+        monkeypatch.setattr(f"zcpt_ray.benchmarks.convert_{benchmark}.convert", lambda *_: ())
     monkeypatch.setattr(mirror, "mirror", lambda *_: 1)
     try:
         module.main(given)

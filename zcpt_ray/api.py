@@ -141,7 +141,7 @@ def rank(
         UserError: an unknown name, an architecture that is not of the space, or missing data.
     """
     _require_known("rank", config, ("proxies", *RankFields.__annotations__))
-    given = fitted_to_data(SearchConfig(**{"num_validations": 10, **config}), config)  # type: ignore[arg-type]
+    given = fitted_to_data(SearchConfig(**{"num_validations": 10, **_named(config)}), config)
     proxies = [proxies] if isinstance(proxies, str) else list(proxies)
     archs = [archs] if isinstance(archs, str) else archs
     if not proxies or not archs:
@@ -184,7 +184,7 @@ def correlate(
         UserError: an unknown name, a missing table, missing data, or a folder of something else.
     """
     _require_known("correlate", config, ("proxies", *RankFields.__annotations__))
-    given = SearchConfig(**{"dataset": "cifar10", "batch_size": 64, **config})  # type: ignore[arg-type]
+    given = SearchConfig(**{"dataset": "cifar10", "batch_size": 64, **_named(config)})
     names, place = [proxies] if isinstance(proxies, str) else list(proxies), any_path(out)
     found = correlate_proxies(given, names, count, place, spread(Cluster(local=not ray), given.device), log.info, task)
     write_correlations(found.table, found.scores, place)
@@ -275,9 +275,13 @@ def report(places: Place | Sequence[Place], out: Place = "runs/report.html") -> 
 
 def _configured(kind: type[C], function: str, config: Mapping[str, Any]) -> C:
     _require_known(function, config, [field.name for field in fields(kind)])
-    if isinstance(space := config.get("space"), Space):
-        config = {**config, "space": registered_space(space)}
-    return kind(**config)
+    return kind(**_named(config))
+
+
+def _named(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with the name of a space that is given itself."""
+    space = config.get("space")
+    return {**config, "space": registered_space(space)} if isinstance(space, Space) else dict(config)
 
 
 def _require_known(function: str, given: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -150,6 +150,7 @@ def test_a_network_of_another_library(make: Callable[..., nn.Module], count: int
     assert space.num_archs == count
     small = {"num_proposals": 2, "num_validations": 1, "batch_size": 8, "ray": False, "progress": False}
     found = zc.search(space=space, dataset="digits", proxy=proxy, out=tmp_path / "run", **small)
+    assert list(zc.rank([found.best.arch], space=space, proxies=["params"], dataset="digits")["architecture"])
     arch = space.decode(found.best.arch)
     (alone,) = PROXIES[proxy].measure(space.network(arch, 10, 0), images_of(8))
     masked = MaskedSupernet(space.supernet(10, 0), PartialArch(space.edges, arch.kept))
