@@ -1,18 +1,20 @@
-"""The keyword arguments of the Python API, with their types: the fields of configurations."""
+"""The keyword arguments of the Python API, with their types: the fields of configurations.
+
+`space` is a name, a Python file, or a space itself.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from zcpt_ray.configs import ImageOptions, SearchConfig, SupernetTraining
-from zcpt_ray.spaces.base import Space
 
 
 class SearchFields(TypedDict, total=False):
     """The fields of `SearchConfig`, all optional."""
 
-    space: str | Path | Space
+    space: Any
     dataset: str | Path
     proxy: str
     aggregation: str
@@ -52,7 +54,7 @@ class SearchFields(TypedDict, total=False):
 class RankFields(TypedDict, total=False):
     """The fields of `SearchConfig` that scores end to end depend on, all optional."""
 
-    space: str | Path | Space
+    space: Any
     dataset: str | Path
     aggregation: str
     num_validations: int
@@ -72,7 +74,7 @@ SEARCH_ONLY = (
 class TrainFields(TypedDict, total=False):
     """The fields of `TrainConfig` but the architecture, all optional."""
 
-    space: str | Path | Space
+    space: Any
     dataset: str | Path
     recipe: str
     seed: int

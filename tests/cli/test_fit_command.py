@@ -15,7 +15,7 @@ from zcpt_ray.benchmarks.latencies import read_profile
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments import fit_choices
 from zcpt_ray.experiments.fit_choices import choose, fitting_epochs
-from zcpt_ray.experiments.fitting import verdict
+from zcpt_ray.experiments.fitting import delivered, verdict
 from zcpt_ray.fit_config import FitConfig
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.training.plan import TrainPlan
@@ -72,7 +72,10 @@ def test_fit_as_small_as_it_goes(zcpt: Zcpt, tmp_path: Path) -> None:
     assert len(result) <= NETWORKS
     model = zc.load_model("out")
     assert model.info.metrics["latency_ms"] > 0
-    assert model.info.metrics["top1_error"] == table.loc["found", "test error [%]"]
+    kept = table[table["keeps the limits"] == "yes"]
+    name = kept["validation error [%]"].idxmin()
+    assert model.info.metrics["top1_error"] == table.loc[name, "test error [%]"]
+    assert model.info.params == pytest.approx(1e6 * table.loc[name, "params [M]"])
     for name in ("model.pt", "model.py", "weights.pt", "report.html", "choices.json", "comparison.md"):
         assert (Path("out") / name).exists(), name
     assert lines[-1] == "Next: zcpt predict out IMAGES..."
@@ -169,7 +172,11 @@ def test_many_steps_take_sgd(pace: None) -> None:
 
 @pytest.mark.parametrize(
     ("found", "largest", "says"),
-    [(10.0, 10.5, "parameters alone pick as well"), (10.0, 14.0, "the search found more than parameters alone")],
+    [
+        (10.0, 10.5, "parameters alone pick as well"),
+        (14.0, 10.0, "parameters alone pick better here"),
+        (10.0, 14.0, "the search found more than parameters alone"),
+    ],
 )
 def test_the_verdict(found: float, largest: float, says: str) -> None:
     errors = {"found": found, "max-params": largest, "random 0": 20.0, "random 1": 22.0}
@@ -178,6 +185,22 @@ def test_the_verdict(found: float, largest: float, says: str) -> None:
     assert line.startswith(says)
     assert "random 21.00 % on average" in line
     assert verdict(pd.DataFrame(rows[:1])) == ""
+
+
+def test_the_best_within_the_limits_is_delivered() -> None:
+    """By validation images; tests decide nothing."""
+    table = pd.DataFrame(
+        {
+            "network": ["found", "max-params", "random 0", "resnet18-quarter"],
+            "test error [%]": [30.0, 29.0, 10.0, 5.0],
+            "validation error [%]": [31.0, 28.0, 33.0, 4.0],
+            "keeps the limits": ["yes", "yes", "yes", "no"],
+        }
+    )
+    assert delivered(table) == "max-params"
+    assert delivered(table.drop(columns="keeps the limits")) == "resnet18-quarter"
+    table["validation error [%]"] = None
+    assert delivered(table) == "found"
 
 
 @pytest.mark.parametrize(

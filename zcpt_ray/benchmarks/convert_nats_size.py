@@ -18,7 +18,7 @@ from zcpt_ray.storage.paths import whole_file
 
 LONG, SHORT = "90", "12"
 """Epochs of the trainings that are read."""
-REPORTED_EVERY = 2000
+TOLD_EVERY = 2000
 
 
 def convert(source: Path, target: Path, report: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def convert(source: Path, target: Path, report: Callable[[str], None] = lambda _
     try:
         for index, arch, results in _networks(source):
             rows.append({"index": index, **official_row(arch, results[LONG], results[SHORT])})
-            if len(rows) % REPORTED_EVERY == 0:
+            if len(rows) % TOLD_EVERY == 0:
                 report(f"{len(rows):,} networks read")
     except Exception as error:  # a damaged pickle can fail in any way
         raise UserError(f"cannot read {source} as a file of NATS-Bench's size space: {error!r}") from error

@@ -40,11 +40,13 @@ from zcpt_ray.train_config import TrainConfig
 from zcpt_ray.training.export import export_model
 from zcpt_ray.training.model_file import MODEL_FILE, TrainedModel, load_model
 from zcpt_ray.training.plan import TrainPlan
-from zcpt_ray.training.records import TrainResult
+from zcpt_ray.training.records import TrainResult, kept_epoch
 from zcpt_ray.training.trainer import train
 
 log = logging.getLogger(__name__)
 FOUND, LARGEST, RANDOM = "found", "max-params", "random"
+VALIDATION, KEEPS = "validation error [%]", "keeps the limits"
+"""Columns of the comparison."""
 LARGEST_OF, RANDOM_ONES = 20, 3
 """How many draws the network with most parameters is taken from; how many random ones are trained."""
 FEW_TESTS = 200
@@ -55,7 +57,9 @@ Say = Callable[[str], None]
 
 
 class Fitted(NamedTuple):
-    """The trained model, the table of what it is compared with, best said in `verdict`, and where all is."""
+    """The most accurate model within the limits, by validation images; the table that it is from, best said in
+    `verdict`; and where all is.
+    """
 
     model: TrainedModel
     comparison: pd.DataFrame
@@ -155,7 +159,7 @@ def _known(training: TrainConfig, image_size: int) -> dict[str, TrainPlan]:
 def _compared(
     search: SearchConfig, grid: list[Training], images: ImageSet, num_tests: int, directory: AnyPath
 ) -> Fitted:
-    """The table of all networks, and the model of the one that was found."""
+    """The table of all networks, and the model of the one that is delivered."""
     folders = {each.arch_name: training_directory(directory / "training", each.plan) for each in grid}
     models = {name: load_model(folder) for name, folder in folders.items()}
     latencies = dict(zip(models, _latencies(list(models.values())), strict=True))
@@ -169,6 +173,7 @@ def _compared(
             "network": each.arch_name,
             "test error [%]": result.error,
             "standard error": 100 * math.sqrt(wrong * (1 - wrong) / num_tests),
+            VALIDATION: kept_epoch(result.history).validation_error,
             RESOURCES["params_m"].column: result.params / 1e6,
             RESOURCES["flops_m"].column: result.flops / 1e6,
             RESOURCES["latency_ms"].column: latency.median_ms,
@@ -178,15 +183,33 @@ def _compared(
             amounts = _amounts(search, each.plan, images)
             if of_this_machine:
                 amounts["latency_ms"] = latency.median_ms
-            row["keeps the limits"] = _keeps(amounts, search.limits)
+            row[KEEPS] = _keeps(amounts, search.limits)
             row |= {RESOURCES[name].column: amounts[name] for name in amounts if RESOURCES[name].column not in row}
         rows.append(row)
     table = pd.DataFrame(rows).sort_values("test error [%]", ignore_index=True)
-    found = models[FOUND]
-    metrics = {**found.info.metrics, "latency_ms": latencies[FOUND].median_ms}
-    model = TrainedModel(replace(found.info, metrics=metrics), found.network)
+    name = delivered(table)
+    metrics = {**models[name].info.metrics, "latency_ms": latencies[name].median_ms}
+    model = TrainedModel(replace(models[name].info, metrics=metrics), models[name].network)
     model.save(directory / MODEL_FILE)
-    return Fitted(model, table, verdict(table), directory)
+    return Fitted(model, table, "; ".join(filter(None, (verdict(table), _said_of(name, table)))), directory)
+
+
+def delivered(table: pd.DataFrame) -> str:
+    """The network of the table of a fit that becomes `model.pt`.
+
+    Of those that keep the limits it is the most accurate one on the validation images; without these, the one found.
+    """
+    fitting = table[table[KEEPS] == "yes"] if KEEPS in table else table
+    judged = fitting.dropna(subset=[VALIDATION]).sort_values(VALIDATION, kind="stable")
+    return str(judged["network"].iloc[0]) if len(judged) else FOUND
+
+
+def _said_of(name: str, table: pd.DataFrame) -> str:
+    """That another network than the one that was found is the model, in words."""
+    errors = table.set_index("network")[VALIDATION]
+    if name == FOUND:
+        return ""
+    return f"the model is {name}, with {errors[name]:.2f} % validation error; found has {errors[FOUND]:.2f} %"
 
 
 def _latencies(models: list[TrainedModel]) -> list[Latency]:
@@ -224,7 +247,7 @@ def verdict(table: pd.DataFrame) -> str:
     beside = f"found {found['test error [%]']:.2f} %, max-params {largest['test error [%]']:.2f} %"
     beside += f", random {drawn.mean():.2f} % on average (standard error of one {noise:.2f})"
     if gain < noise:
-        return f"parameters alone pick as well here: {beside}"
+        return f"parameters alone pick {'better' if gain < -noise else 'as well'} here: {beside}"
     return f"the search found more than parameters alone: {beside}"
 
 
