@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from official_nasbench201 import SETS, results
+from official_nasbench201 import SETS, Evil, results
 
 from zcpt_ray.benchmarks import convert_nasbench101, convert_nats_size
 from zcpt_ray.benchmarks.tables import has_partial_table, load_benchmark
@@ -135,11 +135,6 @@ def test_nats_size(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert row["cifar100_test"] == pytest.approx(82.777)
     assert row["cifar10_valid_e12"] == pytest.approx(51.777)
     assert benchmark.query(WIDTHS[0])["cifar10"].rank == 2
-
-
-class Evil:
-    def __reduce__(self):
-        return print, ("executed",)
 
 
 def test_a_file_of_sizes_cannot_run_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

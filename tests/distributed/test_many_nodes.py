@@ -178,7 +178,8 @@ def test_tasks_share_a_gpu(tmp_path: Path) -> None:
 def test_several_nodes_give_the_result_of_one(nodes: Nodes, tmp_path: Path) -> None:
     told = describe(task_options("auto", TaskResources()))
     count = len(nodes.added) + 1
-    assert re.fullmatch(rf"Ray at [\d.]+:\d+: {count} nodes with {count} CPUs and 0 GPUs; {count} tasks at a .*", told)
+    what = f"{count} nodes with {count} CPUs and 0 GPUs; {count} tasks at a time, 1 CPU each"
+    assert re.fullmatch(rf"Ray at [\d.]+:\d+: {what}", told)
     assert_local(run_search(Search.of(CONFIG), tmp_path / "run"), tmp_path)
 
 

@@ -145,12 +145,13 @@ def test_a_seed_gives_the_weights_the_network_gives_itself() -> None:
     ("make", "count", "proxy"), [(searchable_resnet, 3 * 3, "synflow"), (SearchableViT, 2 * 2 * 2, "nwot")]
 )
 def test_a_network_of_another_library(make: Callable[..., nn.Module], count: int, proxy: str, tmp_path: Path) -> None:
-    """It is searched, within a budget, and what is found trains and is written as a plain file."""
+    """It is searched; what is found is ranked, scored as in the supernet, and trained."""
     space = zc.space_of(make, name=f"library-{make.__name__}")
     assert space.num_archs == count
     small = {"num_proposals": 2, "num_validations": 1, "batch_size": 8, "ray": False, "progress": False}
     found = zc.search(space=space, dataset="digits", proxy=proxy, out=tmp_path / "run", **small)
-    assert list(zc.rank([found.best.arch], space=space, proxies=["params"], dataset="digits")["architecture"])
+    ranked = zc.rank([found.best.arch], space=space, proxies=["params"], dataset="digits")
+    assert list(ranked["architecture"]) == [found.best.arch]
     arch = space.decode(found.best.arch)
     (alone,) = PROXIES[proxy].measure(space.network(arch, 10, 0), images_of(8))
     masked = MaskedSupernet(space.supernet(10, 0), PartialArch(space.edges, arch.kept))

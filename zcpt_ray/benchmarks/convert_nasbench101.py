@@ -15,10 +15,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from zcpt_ray.benchmarks.convert_nasbench201 import written_table
 from zcpt_ray.errors import UserError
 from zcpt_ray.spaces.nasbench1shot1.cell_graph import CellGraph
 from zcpt_ray.spaces.nasbench101 import encode_cell
-from zcpt_ray.storage.paths import whole_file
 
 EPOCHS = 108
 """Of the trainings that are read; the full file has shorter ones too."""
@@ -49,14 +49,10 @@ def convert(source: Path, target: Path, report: Callable[[str], None] = lambda _
     try:
         with source.open("rb") as file:
             cells = _cells(file, report)
-    except UserError:
-        raise
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error) if isinstance(error, OSError) else repr(error)
         raise UserError(f"cannot read {source} as a NAS-Bench-101 file: {reason}") from error
-    if not cells:
-        raise UserError(f"{source} holds no cell that was trained for {EPOCHS} epochs")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells, start=1):
         valid, test = np.array(cell.accuracies).T
         seeds = {f"cifar10_test_seed{seed}": accuracy for seed, accuracy in enumerate(test)}
@@ -72,10 +68,7 @@ def convert(source: Path, target: Path, report: Callable[[str], None] = lambda _
         )
         if number % REPORTED_EVERY == 0:
             report(f"{number:,} of {len(cells):,} cells written")
-    table = pd.DataFrame(rows)
-    with whole_file(target) as temporary:
-        table.to_parquet(temporary)
-    return table
+    return written_table(rows, target, f"{source} holds no cell that was trained for {EPOCHS} epochs")
 
 
 def _cells(file: IO[bytes], report: Callable[[str], None]) -> list[Cell108]:
@@ -85,9 +78,9 @@ def _cells(file: IO[bytes], report: Callable[[str], None]) -> list[Cell108]:
     for number, record in enumerate(_records(file), start=1):
         name, epochs, matrix, ops, metrics = json.loads(record)
         if epochs == EPOCHS:
-            params, *accuracy = _metrics(base64.b64decode(metrics))
+            params, valid, test = _metrics(base64.b64decode(metrics))
             known[name] = _graph(matrix, ops), params
-            accuracies[name].append((accuracy[0], accuracy[1]))
+            accuracies[name].append((valid, test))
         if number % REPORTED_EVERY == 0:
             report(f"{number:,} trainings read")
     return [Cell108(*known[name], accuracies[name]) for name in known]

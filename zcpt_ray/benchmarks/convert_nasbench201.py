@@ -59,8 +59,17 @@ def convert(source: Path, target: Path) -> pd.DataFrame:
     except Exception as error:  # a damaged pickle can fail in any way
         reason = str(error).splitlines()[0] if isinstance(error, OSError | pickle.UnpicklingError) else repr(error)
         raise UserError(f"cannot read {source} as a NAS-Bench-201 file: {reason}") from error
+    return written_table(rows, target, f"{source} holds no architecture")
+
+
+def written_table(rows: list[dict[str, Any]], target: Path, nothing: str) -> pd.DataFrame:
+    """A table of these rows, which `target` has then whole.
+
+    Raises:
+        UserError: there are no rows; `nothing` says so.
+    """
     if not rows:
-        raise UserError(f"{source} holds no architecture")
+        raise UserError(nothing)
     table = pd.DataFrame(rows)
     with whole_file(target) as temporary:
         table.to_parquet(temporary)

@@ -11,10 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from zcpt_ray.benchmarks.convert_nasbench201 import official_row
+from zcpt_ray.benchmarks.convert_nasbench201 import official_row, written_table
 from zcpt_ray.datasets.pickles import read_numbers
 from zcpt_ray.errors import UserError
-from zcpt_ray.storage.paths import whole_file
 
 LONG, SHORT = "90", "12"
 """Epochs of the trainings that are read."""
@@ -38,12 +37,7 @@ def convert(source: Path, target: Path, report: Callable[[str], None] = lambda _
                 report(f"{len(rows):,} networks read")
     except Exception as error:  # a damaged pickle can fail in any way
         raise UserError(f"cannot read {source} as a file of NATS-Bench's size space: {error!r}") from error
-    if not rows:
-        raise UserError(f"{source} holds no architecture")
-    table = pd.DataFrame(rows)
-    with whole_file(target) as temporary:
-        table.to_parquet(temporary)
-    return table
+    return written_table(rows, target, f"{source} holds no architecture")
 
 
 def _networks(source: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:

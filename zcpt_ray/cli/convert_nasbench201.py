@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from zcpt_ray.cli.console import one_line_errors
+from zcpt_ray.cli.convert import convert_official
 
 CONVERT_DESCRIPTION = """Convert the official NAS-Bench-201 file into a parquet table.
 
@@ -25,13 +26,7 @@ def convert_file(
         source: The file, such as NAS-Bench-201-v1_1-096897.pth.
         out: Where to write the table; by default where searches look for it, below $ZCPT_DATA.
     """
-    from zcpt_ray.benchmarks.convert_nasbench201 import convert  # imports torch, which takes seconds
-    from zcpt_ray.benchmarks.tables import table_path
-
-    target = out or table_path("nasbench201")
-    assert target is not None
-    table = convert(source.expanduser(), target.expanduser())
-    print(f"{len(table)} architectures -> {target}")
+    convert_official(source, "nasbench201", out)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -34,21 +34,20 @@ def run_apart(space: Space, conditions: Conditions) -> bool:
         return True
     with torch.device("meta"):
         ops = candidate_ops(space.trained_form(space.edges, conditions.num_classes)).values()
-    options = {(edge, place) for edge, each in enumerate(space.edges) for place in range(len(each.candidates))}
-    return options == set(ops) and all(reached == ((),) for reached in space.decision_tree.reached)
+    return set(_options(space)) == set(ops) and all(reached == ((),) for reached in space.decision_tree.reached)
 
 
 def fit_options(
     space: Space, stopwatch: Stopwatch, random: np.random.Generator, report: Callable[[str], None]
 ) -> tuple[dict[Op, list[float]], float]:
     """Milliseconds of each option and of the rest, whose sums are closest to what whole networks take."""
-    count = max(NETWORKS, PER_OPTION * sum(len(edge.candidates) for edge in space.edges))
+    options = _options(space)
+    count = max(NETWORKS, PER_OPTION * len(options))
     archs = [random_arch(space, random) for _ in range(count)]
     totals: list[float] = []
     for some in in_groups(archs):
         totals += stopwatch.time([stopwatch.conditions.network(space, arch) for arch in some])
         report(f"{len(totals)} of {len(archs)} whole networks timed")
-    options = [(edge, place) for edge, each in enumerate(space.edges) for place in range(len(each.candidates))]
     used = [set(_used(space, arch)) for arch in archs]
     *taken, rest = _fitted(np.array([[option in each for option in options] for each in used], float), totals)
     return {option: [value, value] for option, value in zip(options, taken, strict=True)}, rest
@@ -103,6 +102,11 @@ def time_ops(
     sums = [sum(medians[op] for op in _used(space, arch)) for arch in archs]
     slope, rest = _fitted(np.array(sums)[:, None], totals)
     return {op: [slope * value for value in taken] for op, taken in by_op.items()}, rest
+
+
+def _options(space: Space) -> list[Op]:
+    """Every candidate of every edge."""
+    return [(edge, place) for edge, each in enumerate(space.edges) for place in range(len(each.candidates))]
 
 
 def _used(space: Space, arch: ArchSpec) -> list[Op]:
