@@ -177,9 +177,12 @@ def test_a_target_of_accel_nasbench(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     archs = [space.encode(space.arch(index)) for index in (0, 77_777, 77_777, 123_456)]
     (tmp_path / "tables").mkdir()
     table = pd.DataFrame({"arch": archs, "a100_throughput_ips": [8000.0, 5000.0, 4000.0, np.nan]})
+    table = table.assign(zcu102_throughput_ips=400.0, zcu102_latency_ms=[7.0, 8.0, 9.0, 10.0])
     table.to_parquet(tmp_path / "tables" / "accel_nasbench.parquet")
     usage = target_usage("latency_ms", "a100", space, "cifar10", 32)
     assert [usage.of(space.decode(arch)) for arch in archs] == [0.125, 0.2, 0.2, np.inf]
+    measured = target_usage("latency_ms", "zcu102", space, "cifar10", 32)  # as published, not from the throughput
+    assert [measured.of(space.decode(arch)) for arch in archs] == [7.0, 8.0, 8.0, 10.0]
     for arguments, message in (
         (("energy_mj", "a100", space), "Accel-NASBench has no energy of a100: it has latency_ms"),
         (("latency_ms", "3090", space), "has no 3090_throughput_ips by arch"),

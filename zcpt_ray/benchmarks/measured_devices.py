@@ -27,9 +27,10 @@ def target_usage(resource: str, target: str, space: Space, dataset: str, image_s
 
 
 def accel_usage(resource: str, target: str, space: Space) -> ByArch:
-    """What Accel-NASBench (Ahmad et al. 2024) measured of its networks at 224 pixels: milliseconds for an image.
+    """What Accel-NASBench (Ahmad et al. 2024) measured of its networks at 224 pixels: milliseconds.
 
-    Where it has throughput only, they are 1,000 / (images per second), of the minibatches that it measured with. Which
+    It has latencies of zcu102 (one image) and vck190 (six at once). Where it has throughput only, they are 1,000 /
+    (images per second), of the minibatches that it measured with. Which
     images are shown to a search plays no part.
 
     Raises:
@@ -40,11 +41,12 @@ def accel_usage(resource: str, target: str, space: Space) -> ByArch:
         raise UserError(f"--device {target} needs Accel-NASBench, and there is no {path}")
     if resource != "latency_ms":
         raise UserError(f"Accel-NASBench has no {RESOURCES[resource].title} of {target}: it has latency_ms")
-    table, column = read_parquet(path), f"{target}_throughput_ips"
+    table, speed, latency = read_parquet(path), f"{target}_throughput_ips", f"{target}_latency_ms"
+    column = latency if latency in table else speed
     if column not in table or "arch" not in table:
         raise UserError(f"{path} has no {column} by arch")
-    speeds = finite(table[["arch", column]].dropna(), path, column).set_index("arch")[column]
-    return ByArch(space, 1000 / speeds[speeds > 0])
+    values = finite(table[["arch", column]].dropna(), path, column).set_index("arch")[column]
+    return ByArch(space, values if column == latency else 1000 / values[values > 0])
 
 
 def hw_nas_bench_usage(resource: str, target: str, space: Space, dataset: str, image_size: int) -> ByArch:
