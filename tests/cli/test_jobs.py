@@ -205,7 +205,7 @@ def test_an_ablation_ends_in_tables_and_figure_4(zcpt: Zcpt, empty_data_director
     rows = pd.read_parquet("out/ablation.parquet")
     assert rows[["N", "V"]].to_numpy().tolist() == [[1, 0], [1, 3], [2, 0], [2, 3]]
     assert (rows["seeds"] == 2).all()
-    assert "8 cells of 2 searches (cells that differ in N and V only share one)" in ended.out.splitlines()
+    assert "8 cells of 2 searches (cells that make the same proposals share one)" in ended.out.splitlines()
     assert hints(ended.out) == ["zcpt report out", "zcpt train --searches out --dataset digits"]
     assert not (empty_data_directory / "tables/nasbench201.parquet").exists()
     assert not Path("out/proposals-validations.svg").exists()  # there are no errors to draw

@@ -121,6 +121,40 @@ def test_a_cell_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.Mo
     ]
 
 
+CHOOSING = {
+    "validation_proxy": ("", "synflow", "synflow+l2_norm"),
+    "neighbours": (0, 1),
+    "num_proposals": (2,),
+    "num_validations": (2,),
+    "seed": (3,),
+}
+
+
+def test_cells_that_choose_otherwise_share_their_proposals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is the search alone; proposals are made once, and kept for a cell that comes later."""
+    proposed = []
+    monkeypatch.setattr("zcpt_ray.search.local.propose", lambda *args: proposed.append(args[2]) or propose(*args))
+    base = dataclasses.replace(BASE, aggregation="mean-rank")
+    ((members),) = shared_runs(grid(base, "", CHOOSING)).values()
+    assert {member.config.aggregation for member in members} == {"log-rank", "mean-rank"}
+    found = dict(zip([member.config for member in members], search_cells(members, tmp_path), strict=True))
+    later = grid(BASE, "", CHOOSING | {"validation_proxy": ("snip",)})
+    assert list(shared_runs([*members, *later])) == list(shared_runs(members))
+    found |= dict(zip(configs(later), search_cells(later, tmp_path), strict=True))
+    assert proposed == [0, 1]
+    for config, result in found.items():
+        assert without_times(result) == without_times(run_search_locally(Search.of(config)))
+    assert len({result.best.score for result in found.values()}) > 3
+
+
+def test_ops_by_an_aggregate_are_not_shared_with_another_aggregation() -> None:
+    cells = [
+        Search.of(dataclasses.replace(BASE, proxy="synflow+l2_norm", aggregation=aggregation))
+        for aggregation in ("log-rank", "borda")
+    ]
+    assert len(shared_runs(cells)) == 2
+
+
 def configs(cells: Sequence[Search]) -> list[SearchConfig]:
     return [cell.config for cell in cells]
 

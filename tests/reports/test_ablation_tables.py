@@ -13,10 +13,12 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.reports.ablation_tables import (
     ablation_table,
     cell_name,
+    interval_table,
     proposals_validations_table,
     search_errors,
     varied_fields,
 )
+from zcpt_ray.reports.figures import settings_with_intervals
 from zcpt_ray.search.records import ScoredCandidate, SearchResult
 
 
@@ -62,6 +64,35 @@ def test_an_ablation_has_a_column_for_what_varies() -> None:
     assert (fixed["seeds"], fixed["cifar10"], fixed["paper, cifar100"]) == (1, "6.50", "27.60±1.63")
     assert "N" not in table
     assert cell_name(results[0], varied_fields(results)) == "order random"
+
+
+def test_means_have_intervals() -> None:
+    """By hand: of 5 and 7 a bootstrap draws means 5, 6 and 7, the outer two a quarter of the time each."""
+    results = [
+        cell(5.0, seed=0),
+        cell(7.0, seed=1),
+        cell(6.5, seed=0, order="fixed"),
+        cell(None, seed=1, order="fixed"),
+    ]
+    table = interval_table(results)
+    of_cifar10 = table[table["dataset"] == "cifar10"].set_index("setting")
+    fixed, random = of_cifar10.loc["order fixed"], of_cifar10.loc["order random"]
+    assert list(random[["seeds", "error", "low", "high", "seconds"]]) == [2, 6.0, 5.0, 7.0, 7200.0]
+    assert random["deviation"] == pytest.approx(2**0.5)
+    assert (fixed["seeds"], fixed["error"]) == (1, 6.5)
+    assert math.isnan(fixed["low"])
+    assert math.isnan(fixed["deviation"])
+    axes = settings_with_intervals(table).axes
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["order fixed", "order random"]
+    assert axes[0].get_xlabel() == "cifar10: test error [%]"
+
+
+def test_neighbours_are_no_proposals() -> None:
+    result = cell(5.0, 3)
+    joined = dataclasses.replace(result.candidates[2], times_proposed=0)
+    with_neighbour = dataclasses.replace(result, candidates=(*result.candidates[:2], joined))
+    assert (result.num_distinct, with_neighbour.num_distinct) == (3, 2)
+    assert ablation_table([with_neighbour])["distinct"].tolist() == ["2"]
 
 
 def test_other_proxies_stand_beside_table_2() -> None:

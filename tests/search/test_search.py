@@ -247,6 +247,9 @@ def test_smoke_is_a_small_search() -> None:
     small = smoke(SearchConfig(order="fixed"))
     assert (small.order, small.num_proposals, small.num_validations, small.batch_size) == ("fixed", 2, 3, 4)
     assert smoke(SearchConfig(num_proposals=1, num_validations=0)).num_validations == 0
+    trained = smoke(SearchConfig(finalists=10))
+    assert (trained.finalists, trained.finalist_epochs, trained.finalist_images) == (2, 1, 64)
+    assert smoke(SearchConfig(finalists=1, finalist_source="benchmark")).finalist_epochs == 12
 
 
 @pytest.mark.data

@@ -16,7 +16,8 @@ ABLATION_HELP = Help(
     """Search over a grid, on Ray Tune: one table over search seeds.
 
 Presets: proxies (table 2 of the paper), orders (table 5), proposals-validations (figure 4; with --space darts table 3),
-darts-proxies (table A7), subspaces (table A9). Any axis may be given otherwise, and any other flag holds for all cells.
+darts-proxies (table A7), subspaces (table A9), choosing (how the winner is chosen of the candidates: by which proxy,
+with neighbours, with finalists). Any axis may be given otherwise, and any other flag holds for all cells.
 The same command goes on where it stopped, and a larger grid takes what a smaller one has left in the same folder.""",
     (
         "zcpt ablation --preset orders --batch-size 32 --proposals 2 --validations 5 --seeds 0 1",
@@ -43,9 +44,15 @@ class AblationFlags:
     orders: tuple[str, ...] = ()
     """Orders."""
     proposals: tuple[int, ...] = ()
-    """Values of N. Cells that differ in N and V only share their proposals and validation scores."""
+    """Values of N. Cells share proposals and scores where they make the same: those that differ in N and V, say."""
     validations: tuple[int, ...] = ()
     """Values of V."""
+    validation_proxies: tuple[str, ...] = ()
+    """Proxies that score candidates."""
+    neighbour_counts: tuple[int, ...] = ()
+    """Of how many of the best candidates the neighbours join."""
+    finalist_counts: tuple[int, ...] = ()
+    """How many candidates are trained for a few epochs, or looked up (--finalist-source benchmark)."""
     seeds: tuple[int, ...] = ()
     """Search seeds; 0 to 3 by default."""
     smoke: bool = False
@@ -65,6 +72,9 @@ class AblationFlags:
             "order": self.orders,
             "num_proposals": self.proposals,
             "num_validations": self.validations,
+            "validation_proxy": self.validation_proxies,
+            "neighbours": self.neighbour_counts,
+            "finalists": self.finalist_counts,
             "seed": self.seeds,
         }
 
@@ -101,7 +111,7 @@ def run(flags: AblationFlags, console: Console, given: Collection[str] = ()) -> 
     cells = grid(flags.config, flags.preset, flags.axes, given)
     cells = smoke_grid(cells) if flags.smoke else cells
     runs = shared_runs(cells)
-    shared = " (cells that differ in N and V only share one)" if len(runs) < len(cells) else ""
+    shared = " (cells that make the same proposals share one)" if len(runs) < len(cells) else ""
     console.print(f"{len(cells)} cells of {len(runs)} searches{shared}", soft_wrap=True, highlight=False)
     outcome = run_trials(trials(runs), search_and_report, out, flags.grid, console, flags.config.device)
     report_ablation(finished_cells(cells, out), Output(out, console))

@@ -1,6 +1,6 @@
-"""Ablations: searches over a grid of spaces, data sets, proxies, orders, N, V and seeds.
+"""Ablations: searches over a grid of spaces, data sets, proxies, orders, N, V, means of choosing, and seeds.
 
-Cells that differ in N and V only share what they compute.
+Cells that make the same proposals (they differ in N, V, who validates, neighbours or finalists) share them.
 """
 
 import time
@@ -16,17 +16,21 @@ from zcpt_ray.configs import AS_THEY_ARE, SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.finalists import judged, require_finalists
 from zcpt_ray.experiments.grids import Metrics, Trial
+from zcpt_ray.identity import digest
 from zcpt_ray.registry import lookup
 from zcpt_ray.search.inputs import SearchData, load_data
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.orders import ORDERS
 from zcpt_ray.search.records import Progress, SearchResult
 from zcpt_ray.search.resolved import Search, smoke
-from zcpt_ray.search.run_files import EXTENDABLE, VALIDATIONS
+from zcpt_ray.search.run_files import EXTENDABLE, VALIDATIONS, extendable
 from zcpt_ray.search.validation import with_benchmark
 from zcpt_ray.storage.paths import AnyPath
 
-AXES = ("space", "dataset", "batch_size", "proxy", "order", "num_proposals", "num_validations", "seed")
+AXES = (
+    *("space", "dataset", "batch_size", "proxy", "order", "num_proposals", "num_validations"),
+    *("validation_proxy", "neighbours", "finalists", "seed"),
+)
 """Fields of a configuration that a grid varies, slowest first."""
 PRESETS: dict[str, dict[str, tuple[Any, ...]]] = {
     "proxies": {"proxy": ("nwot-released", "synflow", "zen_score", "snip", "grasp", "grad_norm", "fisher", "tenas")},
@@ -39,8 +43,16 @@ PRESETS: dict[str, dict[str, tuple[Any, ...]]] = {
         "batch_size": (64,),
         "seed": (0, 2),
     },
+    "choosing": {
+        "batch_size": (32,),
+        "proxy": ("nwot",),
+        "num_validations": (4,),
+        "validation_proxy": ("nwot", "zen_score", "synflow+jacob_cov+zen_score"),
+        "neighbours": (0, 3),
+        "finalists": (0, 10),
+    },
 }
-"""Grids of the paper: table 2, table 5, figure 4 (on DARTS: table 3), table A7, table A9."""
+"""Grids of the paper: table 2, table 5, figure 4 (on DARTS: table 3), table A7, table A9; how candidates are chosen."""
 SEEDS = (0, 1, 2, 3)
 EMIT_SECONDS = 5.0
 
@@ -70,7 +82,14 @@ def grid(
         require_distinct(field, wanted)
     fields = [field for field in AXES if field in values]
     combinations = product(*(values[field] for field in fields))
-    return [Search.of(replace(base, **dict(zip(fields, cell, strict=True)))) for cell in combinations]
+    return [Search.of(_cell(base, dict(zip(fields, cell, strict=True)))) for cell in combinations]
+
+
+def _cell(base: SearchConfig, values: Mapping[str, Any]) -> SearchConfig:
+    """`base` with these, and with its aggregation where a proxy of the cell joins several."""
+    cell = replace(base, **values)
+    joined = "+" in cell.proxy + cell.validation_proxy
+    return cell if joined else replace(cell, aggregation=SearchConfig.aggregation)
 
 
 def require_distinct(name: str, values: Sequence[Any]) -> None:
@@ -102,7 +121,7 @@ def smoke_grid(cells: Sequence[Search]) -> list[Search]:
 
 
 def shared_runs(cells: Sequence[Search]) -> dict[str, list[Search]]:
-    """Cells that differ in N and V only, most proposals first, by a name for them all."""
+    """Cells that make the same proposals, those that make most first, by a name for them all."""
     runs = defaultdict(list)
     for cell in cells:
         runs[_shared_name(cell)].append(cell)
@@ -121,9 +140,11 @@ def trials(runs: Mapping[str, list[Search]]) -> list[Trial]:
 
 
 def _shared_name(cell: Search) -> str:
-    """The same for cells that make the same proposals and score candidates alike: they differ in N and V, say."""
+    """The same for cells that make the same proposals: they differ in N and V, say."""
     alike = {name: getattr(SearchConfig, name) for name in EXTENDABLE} | {"num_proposals": 1, "num_validations": 0}
-    return cell.with_config(**alike).run_id
+    differing = set(extendable(cell, validated_elsewhere=True)) - set(EXTENDABLE)
+    same = cell.with_config(**alike).identity
+    return digest({name: value for name, value in same.items() if name not in differing})
 
 
 def cell_directory(out: AnyPath, cell: Search) -> AnyPath:
@@ -139,7 +160,7 @@ def finished_cells(cells: Sequence[Search], out: AnyPath) -> list[SearchResult]:
 def search_cells(
     cells: Sequence[Search], out: AnyPath, report: SearchedMore = lambda *_: None, data: SearchData | None = None
 ) -> Iterator[SearchResult]:
-    """The results of cells that differ in N and V only, one after another; all share one run directory.
+    """The results of cells that make the same proposals, one after another; all share one run directory.
 
     Validation scores are shared by all cells of the grid that ask for the same ones.
 
@@ -226,7 +247,7 @@ def _summary(result: SearchResult) -> Metrics:
     """A finished cell as a row of Tune's tables."""
     row: Metrics = {"proposals": result.config.num_proposals, "validations": result.config.num_validations}
     row |= {
-        "distinct": len(result.candidates),
+        "distinct": result.num_distinct,
         "scores": result.num_evaluations,
         "best_score": result.best.score,
     }

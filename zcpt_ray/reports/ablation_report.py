@@ -8,11 +8,12 @@ from zcpt_ray.reports.ablation_tables import (
     ablation_table,
     cell_name,
     cells,
+    interval_table,
     proposals_validations_table,
     search_errors,
     varied_fields,
 )
-from zcpt_ray.reports.figures import proposals_validations
+from zcpt_ray.reports.figures import proposals_validations, settings_with_intervals
 from zcpt_ray.reports.output import Output
 from zcpt_ray.reports.paired_differences import paired_table
 from zcpt_ray.reports.published import published_counts
@@ -23,7 +24,8 @@ from zcpt_ray.search.records import SearchResult
 def report_ablation(results: Sequence[SearchResult], output: Output) -> pd.DataFrame | None:
     """Print and save the table of the finished cells; None where none is finished.
 
-    Saved only: figure 4 where nothing but N and V varies, and the differences of settings, seed by seed.
+    Saved only: figure 4 where nothing but N and V varies, the means with their intervals, as a table and a figure, and
+    the differences of settings, seed by seed.
     """
     if not results:
         return None
@@ -35,6 +37,9 @@ def report_ablation(results: Sequence[SearchResult], output: Output) -> pd.DataF
         if varied and varied <= {"num_proposals", "num_validations"}:
             _save_figure_4(results, dataset, output)
         _save_pairs(results, dataset, output)
+        intervals = interval_table(results)
+        write_table(intervals, output.out / "intervals")
+        output.figure(settings_with_intervals(intervals), "intervals")
     return table
 
 

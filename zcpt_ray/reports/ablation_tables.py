@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.reports.paired_differences import mean_interval
 from zcpt_ray.reports.published import paper_covers, published_cell, published_counts
 from zcpt_ray.reports.tables import as_printed, benchmark_coverage, benchmark_errors, sample_deviation, search_cost
 from zcpt_ray.search.records import SearchResult
@@ -61,7 +62,7 @@ def ablation_table(results: Sequence[SearchResult]) -> pd.DataFrame:
         row: dict[str, Any] = setting_columns(group[0], fields) | {"seeds": len(group)}
         if all(result.benchmark is not None for result in group):
             row |= benchmark_errors(group) | benchmark_coverage(group)
-        row["distinct"] = f"{np.mean([len(result.candidates) for result in group]):.3g}"
+        row["distinct"] = f"{np.mean([result.num_distinct for result in group]):.3g}"
         row["scores"] = round(np.mean([result.num_evaluations for result in group]))
         row["seconds"] = round(np.mean([result.task_seconds for result in group]))
         rows.append(row | search_cost(group) | _paper(group[0].config, fields))
@@ -109,7 +110,27 @@ def proposals_validations_table(results: Sequence[SearchResult], dataset: str) -
         errors = pd.Series(search_errors(list(seeds.values()), dataset), dtype=float).reindex(list(seeds))
         row: dict[str, float] = {"N": proposals, "V": validations, "seeds": len(seeds)}
         row |= {"error": errors.mean(skipna=False), "deviation": sample_deviation(errors)}
-        rows.append(row | {"distinct": float(np.mean([len(result.candidates) for result in seeds.values()]))})
+        rows.append(row | {"distinct": float(np.mean([result.num_distinct for result in seeds.values()]))})
+    return pd.DataFrame(rows)
+
+
+def interval_table(results: Sequence[SearchResult]) -> pd.DataFrame:
+    """How certain the mean of each setting is: a row per setting and data set of the benchmark, in numbers.
+
+    `error` [%] is the mean over search seeds of the picks' mean test errors, `deviation` that of a sample, `low` to
+    `high` the 95 % interval of the mean (percentile bootstrap over seeds; NaN of one), `seconds` of all tasks per
+    search. Only picks that the benchmark knows count: `seeds` says how many.
+    """
+    fields, rows = varied_fields(results), []
+    for group in cells(results).values():
+        setting = {"setting": cell_name(group[0], fields)} | setting_columns(group[0], fields)
+        seconds = float(np.mean([result.task_seconds for result in group]))
+        for dataset in dict.fromkeys(name for result in group for name in result.benchmark or ()):
+            errors = list(search_errors(group, dataset).values())
+            low, high = mean_interval(errors)
+            row = {"dataset": dataset, "seeds": len(errors), "error": float(np.mean(errors))}
+            row |= {"deviation": sample_deviation(errors), "low": low, "high": high, "seconds": seconds}
+            rows.append(setting | row)
     return pd.DataFrame(rows)
 
 

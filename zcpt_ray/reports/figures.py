@@ -181,6 +181,23 @@ def _errors_by_proposals(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_ylabel("test error [%]")
 
 
+def settings_with_intervals(table: pd.DataFrame) -> Figure:
+    """Mean test errors and their 95 % intervals, from an `interval_table`: a panel per data set, a line per setting."""
+    settings, datasets = list(dict.fromkeys(table["setting"])), list(dict.fromkeys(table["dataset"]))
+    figure = Figure(figsize=(3 + 3 * len(datasets), 1.2 + 0.3 * len(settings)), layout="constrained")
+    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        rows = table[table["dataset"] == dataset]
+        places, errors = [settings.index(setting) for setting in rows["setting"]], rows["error"]
+        ends = [(errors - rows["low"]).fillna(0), (rows["high"] - errors).fillna(0)]
+        axes.errorbar(errors, places, xerr=ends, marker="o", capsize=3, linestyle="")
+        axes.set_xlabel(f"{dataset}: test error [%]")
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(settings)), [_plain(setting) for setting in settings], fontsize=8)
+    panels[0].invert_yaxis()
+    return figure
+
+
 def error_and_params(ours: pd.DataFrame, paper: Mapping[str, PublishedTraining] | None = None) -> Figure:
     """Test error against parameters of trained networks.
 

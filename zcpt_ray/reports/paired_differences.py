@@ -1,6 +1,6 @@
 """Differences of methods pair by pair, over the seeds that they have in common."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -43,13 +43,17 @@ def paired_difference(first: Mapping[Hashable, float], second: Mapping[Hashable,
     common = [key for key in first if key in second]
     if not common:
         raise ValueError("nothing to compare: no seeds in common")
-    differences = np.array([first[key] - second[key] for key in common])
-    mean = float(differences.mean())
-    if len(common) == 1:
-        return PairedDifference(1, mean, float("nan"), float("nan"))
-    found = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
-    interval = found.confidence_interval
-    return PairedDifference(len(common), mean, float(interval.low), float(interval.high))
+    differences = [first[key] - second[key] for key in common]
+    return PairedDifference(len(common), float(np.mean(differences)), *mean_interval(differences))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean: a percentile bootstrap, always drawn alike; NaN of one value."""
+    if len(values) == 1:
+        return float("nan"), float("nan")
+    drawn = np.random.default_rng(0)
+    found = bootstrap((np.array(values),), np.mean, n_resamples=RESAMPLES, method="percentile", rng=drawn)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def paired_table(methods: Mapping[str, Mapping[Hashable, float]]) -> pd.DataFrame:

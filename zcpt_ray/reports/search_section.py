@@ -65,7 +65,7 @@ def _row(found: FoundSearch, fields: Sequence[str]) -> dict[str, object]:
     """A search in the table of all: its setting, its seed, and what it found."""
     result = found.result
     row = {"search": found.name} | setting_columns(result, fields) | {"seed": result.config.seed}
-    row["distinct"] = len(result.candidates)
+    row["distinct"] = result.num_distinct
     row["score"] = result.best.score if result.config.num_validations > 0 else float("nan")
     row["params [M]"] = result.best.params / 1e6
     row |= {column_of(name): amount for name, amount in result.best.resources.items()}

@@ -163,6 +163,11 @@ class SearchResult:
     tied: int = 0
 
     @property
+    def num_distinct(self) -> int:
+        """How many different architectures were proposed; neighbours that joined them do not count."""
+        return sum(candidate.times_proposed > 0 for candidate in self.candidates)
+
+    @property
     def told_apart(self) -> bool:
         """Whether scores had anything to do with what was found."""
         all_tied = 0 < self.num_decisions == self.tied

@@ -207,11 +207,14 @@ def smoke(config: SearchConfig) -> SearchConfig:
     """
     proxy, judge = _proxies(config, lookup(SCORINGS, config.scoring, "scoring"))
     training = dataclasses.replace(config.training, epochs=1, retrain_epochs=1, max_images=16, training_batch_size=8)
+    if config.finalist_source == "training":
+        config = dataclasses.replace(config, finalist_epochs=1, finalist_images=64)
     return dataclasses.replace(
         config,
         space=find_space(config.space).smoke_name,
         num_proposals=min(config.num_proposals, 2),
         num_validations=min(config.num_validations, 3),
+        finalists=min(config.finalists, 2),
         batch_size=max(4, proxy.images_needed(), judge.images_needed()),
         evaluations=8,
         training=training,

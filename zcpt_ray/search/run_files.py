@@ -27,20 +27,32 @@ EXTENDABLE = (
 T = TypeVar("T")
 
 
-def run_key(search: Search) -> str:
+def extendable(search: Search, validated_elsewhere: bool = False) -> tuple[str, ...]:
+    """In what searches that share a run directory may differ; also in who validates, where those scores lie elsewhere.
+
+    A user's own proxy of validation is part of what is the user's own, and so must be the same.
+    """
+    if not validated_elsewhere:
+        return EXTENDABLE
+    return (*EXTENDABLE, "validation_proxy", *(() if "+" in search.config.proxy else ("aggregation",)))
+
+
+def run_key(search: Search, validated_elsewhere: bool = False) -> str:
     """What stands for all runs that may share a directory."""
-    return digest({name: value for name, value in search.identity.items() if name not in EXTENDABLE})
+    differing = extendable(search, validated_elsewhere)
+    return digest({name: value for name, value in search.identity.items() if name not in differing})
 
 
-def claim_run(search: Search, directory: AnyPath) -> None:
+def claim_run(search: Search, directory: AnyPath, validated_elsewhere: bool = False) -> None:
     """Make `directory` that of a run, if it is nobody else's.
 
     Raises:
         UserError: it cannot be written, belongs to another configuration or something else, or another run uses it.
     """
     try:
-        require_free(directory, run_key(search))
-        claim_directory(directory, search.identity, EXTENDABLE, lambda: is_unused(directory))
+        require_free(directory, run_key(search, validated_elsewhere))
+        differing = extendable(search, validated_elsewhere)
+        claim_directory(directory, search.identity, differing, lambda: is_unused(directory))
     except OSError as error:
         raise UserError(f"cannot use the run directory {directory}: {error}") from error
 

@@ -30,7 +30,8 @@ class RunStore:
     store has of what is there the first N proposals, and their scores on the first V minibatches.
 
     `shared` is a folder of validation scores for all searches of a grid or a comparison: whichever asks for the same
-    (space, data set, proxy, batch size, seed, minibatches, architecture) takes what another has computed.
+    (space, data set, proxy, batch size, seed, minibatches, architecture) takes what another has computed. Searches that
+    differ in the proxy of validation can then share a directory, and their proposals.
 
     Raises:
         UserError: the directory cannot be written, belongs to another configuration or something else, or is damaged.
@@ -47,11 +48,11 @@ class RunStore:
         self._steps: dict[int, list[ScoredStep]] = {}
         self._journals: dict[type[Record], Journal] = {}
         if directory:
-            scored_by = digest(search.validated_by)
+            scored_by, run = digest(search.validated_by), run_key(search, self.is_shared)
             validated = shared / scored_by if shared else directory / VALIDATIONS
             self._journals = {
-                Proposal: Journal(directory / PROPOSALS, run_key(search)),
-                ScoredStep: Journal(directory / STEPS, run_key(search)),
+                Proposal: Journal(directory / PROPOSALS, run),
+                ScoredStep: Journal(directory / STEPS, run),
                 Validation: Journal(validated, scored_by),
             }
             self._open(directory)
@@ -65,7 +66,7 @@ class RunStore:
         if not self.directory:
             return nullcontext()
         require_storage(self.directory)
-        return at_work(self.directory, run_key(self.search))
+        return at_work(self.directory, run_key(self.search, self.is_shared))
 
     def add(self, records: Iterable[Record]) -> None:
         """Accept what was computed; on disk before this returns."""
@@ -210,7 +211,7 @@ class RunStore:
 
     def _open(self, directory: AnyPath) -> None:
         try:
-            claim_run(self.search, directory)
+            claim_run(self.search, directory, self.is_shared)
             for journal in self._journals.values():
                 journal.folder.mkdir(parents=True, exist_ok=True)
             proposals = read_all(self._journals[Proposal], Proposal.from_dict)
