@@ -162,6 +162,8 @@ class SearchConfig:
     """training trains finalists, benchmark looks up what a tabular benchmark has of them after 12 epochs."""
     finalist_images: int = 0
     """Train finalists on so many images, for a machine without a GPU; 0 takes all."""
+    finalist_early_stopping: bool = False
+    """Stop finalists early that are worse than the others (ASHA, on Ray): which ones depends on when each trains."""
     batch_size: int = 256
     """Images per minibatch."""
     seed: int = 0
@@ -221,6 +223,8 @@ class SearchConfig:
         check_least(self, least)
         if not 0 <= self.confidence < 1:
             raise UserError(f"confidence must be at least 0 and below 1, got {self.confidence:g}")
+        if self.finalist_early_stopping and self.finalist_source != "training":
+            raise UserError("finalist_early_stopping is for finalists that are trained, not looked up: leave it out")
         if not 0 < self.error < 1:
             raise UserError(f"error must lie between 0 and 1, got {self.error:g}")
         if self.neighbours and not self.num_validations:

@@ -34,6 +34,7 @@ class SearchFields(TypedDict, total=False):
     finalist_epochs: int
     finalist_source: str
     finalist_images: int
+    finalist_early_stopping: bool
     batch_size: int
     seed: int
     evaluations: int

@@ -240,3 +240,13 @@ def test_sigterm_ends_tidily(tmp_path: Path) -> None:
     _, said = run.communicate()
     assert (said.splitlines()[-1], run.returncode) == ("stopped by SIGTERM", 143)
     assert not (tmp_path / "owners").exists()
+
+
+@pytest.mark.parametrize("command", [("search", "--local"), ("ablation",)])
+def test_finalists_are_stopped_early_only_where_they_train_beside_each_other(
+    command: tuple[str, ...], zcpt: Zcpt
+) -> None:
+    ended = zcpt(*command, "--finalists", "3", "--finalist-early-stopping", "--out", "run")
+    assert ended.code == 2
+    assert "early" in ended.err
+    assert not Path("run").exists()

@@ -82,15 +82,17 @@ def test_what_fails_is_listed_and_the_exit_code_says_so(capsys: pytest.CaptureFi
 def slow_count(name: str, out: Path, emit: Emit) -> None:
     for epoch in range(1, 21):
         time.sleep(0.1)
-        emit({"fraction": epoch / 20, "epoch": epoch, "top1_error": ord(name)})
+        emit({"fraction": epoch / 20, "epoch": epoch, "top1_error": ord(name), "validation_error": -ord(name)})
 
 
+@pytest.mark.parametrize(("judged_by", "best"), [("top1_error", "a"), ("validation_error", "d")])
 @pytest.mark.parametrize("cluster", [3], indirect=True)
-def test_early_stopping_ends_what_is_worse(cluster: int, tmp_path: Path) -> None:
-    outcome = run_grid([*TRIALS, Trial("d", "d", {})], slow_count, tmp_path, GridOptions(early_stopping=20))
+def test_early_stopping_ends_what_is_worse(cluster: int, tmp_path: Path, judged_by: str, best: str) -> None:
+    options = GridOptions(early_stopping=20, judged_by=judged_by)
+    outcome = run_grid([*TRIALS, Trial("d", "d", {})], slow_count, tmp_path, options)
     assert outcome.failures == {}
     assert outcome.stopped
-    assert "a" not in outcome.stopped
+    assert best not in outcome.stopped
     assert all(outcome.metrics[name]["epoch"] < 20 for name in outcome.stopped)
 
 

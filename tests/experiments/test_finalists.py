@@ -1,6 +1,7 @@
 """Finalists: the best candidates trained for a few epochs, the most accurate of which is the result."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,13 @@ from zcpt_ray.configs import SearchConfig
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments.ablation import grid, search_cells, shared_runs
 from zcpt_ray.experiments.finalists import judged, require_finalists, train_here
-from zcpt_ray.experiments.grids import GridOutcome
+from zcpt_ray.experiments.grids import GridOutcome, Trial
 from zcpt_ray.experiments.single_search import run_or_read
 from zcpt_ray.reports.tables import candidate_table
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import ScoredCandidate, SearchResult
 from zcpt_ray.search.resolved import Search
+from zcpt_ray.storage.paths import AnyPath
 from zcpt_ray.training.records import TrainResult, kept_epoch
 
 SMALL = SearchConfig(
@@ -86,6 +88,22 @@ def test_failures_are_told_and_nothing_is_lost(tmp_path: Path) -> None:
         judged(result, search, tmp_path, lambda trials, out: GridOutcome({}, {trials[0].name: "no room"}))
 
 
+def test_one_that_was_stopped_early_has_no_accuracy_and_comes_last(tmp_path: Path) -> None:
+    search = Search.of(dataclasses.replace(SMALL, finalists=3, finalist_early_stopping=True))
+    result = run_search_locally(search, tmp_path)
+
+    def stop_first(trials: Sequence[Trial], out: AnyPath) -> GridOutcome:
+        outcome = train_here(trials[1:], out)
+        first = trials[0].name
+        return dataclasses.replace(outcome, metrics={first: {"total_seconds": 1000.0}}, stopped=(first,))
+
+    found = judged(result, search, tmp_path, stop_first)
+    assert [candidate.finalist_accuracy is None for candidate in found.candidates[:3]] == [False, False, True]
+    assert found.candidates[2].arch == result.candidates[0].arch
+    assert found.seconds["finalists"] > 1000
+    assert list(candidate_table(found)["finalist accuracy [%]"])[2] == "-"
+
+
 @pytest.mark.data
 def test_a_benchmark_may_judge(tmp_path: Path) -> None:
     config = SearchConfig(dataset="cifar10", finalists=3, finalist_source="benchmark")
@@ -106,6 +124,8 @@ def test_what_cannot_be_judged_is_refused_before_any_work(tmp_path: Path, monkey
         require_finalists(Search.of(SearchConfig(finalists=3, finalist_source="benchmark")))
     with pytest.raises(UserError, match="after 12 epochs, not after 3"):
         require_finalists(Search.of(SearchConfig(finalists=3, finalist_source="benchmark", finalist_epochs=3)))
+    with pytest.raises(UserError, match="is for finalists that are trained"):
+        SearchConfig(finalists=3, finalist_source="benchmark", finalist_early_stopping=True)
     with pytest.raises(UserError, match="unknown finalist_source 'x'; choose from training, benchmark"):
         SearchConfig(finalist_source="x")
     require_finalists(Search.of(SMALL))

@@ -292,6 +292,7 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "finalist_epochs": 2,
         "finalist_source": "benchmark",
         "finalist_images": 64,
+        "finalist_early_stopping": True,
         "num_proposals": 7,
         "num_validations": 7,
     }

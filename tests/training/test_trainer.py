@@ -125,6 +125,23 @@ def test_a_finished_training_is_replayed_without_its_data(tmp_path: Path, monkey
         list(train(TrainPlan.of(TOY), tmp_path))
 
 
+def test_whoever_hears_of_the_last_epoch_may_stop_it(tmp_path: Path) -> None:
+    """As early stopping does; and one that was killed right after its last checkpoint gets its result later."""
+    epochs = train(TrainPlan.of(TOY), tmp_path)
+    told = [next(epochs) for _ in range(TOY.epochs)]
+    epochs.close()
+    assert list(TrainResult.load(tmp_path).history) == told
+    network = weights(tmp_path)
+    for name in ("training.json", "model.pt"):
+        (tmp_path / name).unlink()
+    first = train(TrainPlan.of(TOY), tmp_path)
+    next(first)
+    first.close()
+    assert list(TrainResult.load(tmp_path).history) == told
+    assert equal(weights(tmp_path), network)
+    assert (tmp_path / "model.pt").exists()
+
+
 def test_a_run_behind_a_uri(tmp_path: Path) -> None:
     place = any_path(f"file://{tmp_path}/run")
     next(train(TrainPlan.of(TOY), place))

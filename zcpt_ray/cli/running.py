@@ -95,7 +95,14 @@ def run_search_there(
     def train(trials: Sequence[Trial], out: AnyPath) -> GridOutcome:
         if not quiet:
             console.print(f"Train {len(trials)} finalists -> {out}", soft_wrap=True, highlight=False)
-        return run_trials(trials, train_and_report, out, GridFlags(cluster), console, search.config.device)
+        stopping = search.config.finalist_epochs if search.config.finalist_early_stopping else 0
+        where = GridFlags(cluster)
+        return run_trials(
+            trials, train_and_report, out, where, console, search.config.device, stopping, "validation_error"
+        )
+
+    if cluster.local and search.config.finalist_early_stopping:
+        raise UserError("--finalist-early-stopping needs Ray, where trainings run beside each other: leave out --local")
 
     return run_or_read(search, directory, search_runner(cluster, console, quiet, shared), tell, train=train)
 
@@ -108,8 +115,11 @@ def run_trials(
     console: Console,
     device: str,
     early_stopping: int = 0,
+    judged_by: str = "top1_error",
 ) -> GridOutcome:
     """Run a grid on Ray Tune, or without Ray one trial after another, and show how far it is.
+
+    On Tune with `early_stopping` over so many epochs, by the reported number `judged_by`.
 
     Raises:
         UserError: as `distributed.grids.run_grid`.
@@ -120,7 +130,7 @@ def run_trials(
         from zcpt_ray.distributed.grids import GridOptions, require_trackers, run_grid
 
         require_trackers(flags.trackers)
-        options = GridOptions(join(flags.cluster), device, early_stopping, flags.trackers, flags.experiment)
+        options = GridOptions(join(flags.cluster), device, early_stopping, judged_by, flags.trackers, flags.experiment)
         console.print(describe_cluster(device, options.resources), highlight=False)
         return run_grid(trials, work, out, options, report)
 

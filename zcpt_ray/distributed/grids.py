@@ -34,12 +34,13 @@ REPORT_SECONDS = 1.0
 class GridOptions:
     """How a grid is run.
 
-    `early_stopping` is ASHA on `top1_error`, over so many epochs; `trackers` are names of `TRACKERS`.
+    `early_stopping` is ASHA on `judged_by`, over so many epochs, 0 is none; `trackers` are names of `TRACKERS`.
     """
 
     resources: TaskResources = field(default_factory=TaskResources)
     device: str = "auto"
     early_stopping: int = 0
+    judged_by: str = "top1_error"
     trackers: tuple[str, ...] = ()
     experiment: str = "zcpt_ray"
 
@@ -111,7 +112,7 @@ def run_grid(
         tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
         param_space={"trial": tune.grid_search([{"name": trial.name, **trial.columns} for trial in trials])},
         tune_config=tune.TuneConfig(
-            scheduler=_early_stopping(options.early_stopping),
+            scheduler=_early_stopping(options.early_stopping, options.judged_by),
             reuse_actors=True,  # a process starts in seconds, and a trial may end in as many
             trial_dirname_creator=lambda trial: trial.config["trial"]["name"],
         ),
@@ -147,11 +148,11 @@ def _outcome(found: Any) -> GridOutcome:
     return GridOutcome(metrics, failures, tuple(stopped))
 
 
-def _early_stopping(epochs: int) -> ASHAScheduler | None:
+def _early_stopping(epochs: int, judged_by: str) -> ASHAScheduler | None:
     if not epochs:
         return None
     return ASHAScheduler(
-        time_attr="epoch", metric="top1_error", mode="min", max_t=epochs, grace_period=max(1, epochs // 10)
+        time_attr="epoch", metric=judged_by, mode="min", max_t=epochs, grace_period=max(1, epochs // 10)
     )
 
 

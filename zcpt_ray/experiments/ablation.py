@@ -68,7 +68,7 @@ def grid(
     `axes` come first, then what `base` has that was `given` or is other than by default, then the preset ("" is none).
 
     Raises:
-        UserError: an unknown name or axis, or a value that is given twice.
+        UserError: an unknown name or axis, a value that is given twice, or finalists that are to be stopped early.
     """
     usual = lookup(PRESETS, preset, "preset") if preset else {}
     values: dict[str, Sequence[Any]] = {
@@ -82,6 +82,8 @@ def grid(
         require_distinct(field, wanted)
     fields = [field for field in AXES if field in values]
     combinations = product(*(values[field] for field in fields))
+    if base.finalist_early_stopping:
+        raise UserError("a cell of a grid trains its finalists one after another: leave out finalist_early_stopping")
     return [Search.of(_cell(base, dict(zip(fields, cell, strict=True)))) for cell in combinations]
 
 

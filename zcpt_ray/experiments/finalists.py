@@ -52,6 +52,8 @@ def judged(
 ) -> SearchResult:
     """`result` with the accuracies of its finalists, the most accurate first; itself where the search has none.
 
+    One whose training was stopped early has no accuracy, and comes after the others.
+
     Each is trained on one half of the training images and judged on the other, the same for all, with the recipe of its
     space; or a tabular benchmark is asked for the accuracy after 12 epochs. What the trainings took is part of
     `seconds`. Of equals the better score wins.
@@ -65,7 +67,7 @@ def judged(
     chosen = result.candidates[:count]
     if search.config.finalist_source == "benchmark":
         table, seconds = _benchmark_accuracies(search.config), 0.0
-        found = [float(table[candidate.arch]) for candidate in chosen]
+        found: list[float | None] = [float(table[candidate.arch]) for candidate in chosen]
     else:
         found, seconds = _trained(chosen, search, directory, train)
     finalists = [
@@ -95,20 +97,28 @@ def _benchmark_accuracies(config: SearchConfig) -> pd.Series:
 
 def _trained(
     chosen: Sequence[ScoredCandidate], search: Search, directory: AnyPath, train: TrainFinalists
-) -> tuple[list[float], float]:
-    """Validation accuracies [%], and the seconds that the trainings took."""
+) -> tuple[list[float | None], float]:
+    """Validation accuracies [%], None of those that were stopped early, and the seconds that the trainings took."""
     out, plans = directory / FINALISTS, [TrainPlan.of(_training(search, candidate.arch)) for candidate in chosen]
     trials = [
         Trial(plan.run_id, plan, {"arch": plan.config.arch, "place": place})
         for place, plan in enumerate(plans, start=1)
     ]
-    if missing := [trial for trial in trials if not _is_trained(out, trial.payload)]:
-        outcome = train(missing, out)
-        if outcome.failures:
-            raise UserError("; ".join(dict.fromkeys(outcome.failures.values())))
-    results = [TrainResult.load(training_directory(out, plan)) for plan in plans]
-    errors = [kept_epoch(result.history).validation_error for result in results]
-    return [100 - error for error in errors if error is not None], sum(result.seconds for result in results)
+    missing = [trial for trial in trials if not _is_trained(out, trial.payload)]
+    outcome = train(missing, out) if missing else GridOutcome({}, {})
+    if outcome.failures:
+        raise UserError("; ".join(dict.fromkeys(outcome.failures.values())))
+    accuracies: list[float | None] = []
+    seconds = 0.0
+    for trial in trials:
+        if trial.name in outcome.stopped:
+            accuracies.append(None)
+            seconds += outcome.metrics[trial.name]["total_seconds"]
+            continue
+        result = TrainResult.load(training_directory(out, trial.payload))
+        accuracies.append(100 - (kept_epoch(result.history).validation_error or 0.0))
+        seconds += result.seconds
+    return accuracies, seconds
 
 
 def _is_trained(out: AnyPath, plan: TrainPlan) -> bool:

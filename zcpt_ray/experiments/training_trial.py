@@ -15,9 +15,11 @@ Train = Callable[[TrainPlan, AnyPath], Iterator[EpochMetrics]]
 
 def train_and_report(plan: TrainPlan, out: AnyPath, emit: Callable[[Metrics], object], train: Train = train) -> None:
     """A training as the work of a trial: `emit` gets each epoch, those of an earlier start included."""
+    seconds = 0.0
     for metrics in train(plan, training_directory(out, plan)):
-        done = metrics.epoch + 1
-        emit({**dataclasses.asdict(metrics), "epoch": done, "fraction": done / plan.recipe.epochs})
+        done, seconds = metrics.epoch + 1, seconds + metrics.seconds
+        so_far = {"epoch": done, "fraction": done / plan.recipe.epochs, "total_seconds": seconds}
+        emit(dataclasses.asdict(metrics) | so_far)
 
 
 def training_directory(out: AnyPath, plan: TrainPlan) -> AnyPath:

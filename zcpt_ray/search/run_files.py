@@ -20,7 +20,7 @@ DATA_FILE = "data.json"
 
 EXTENDABLE = (
     *("num_proposals", "num_validations", "validation", "error", "neighbours"),
-    *("finalists", "finalist_epochs", "finalist_source", "finalist_images"),
+    *("finalists", "finalist_epochs", "finalist_source", "finalist_images", "finalist_early_stopping"),
 )
 """In what searches that share a run directory may differ: what one has computed the others take from there."""
 

@@ -69,6 +69,8 @@ def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> It
     trainer = Trainer(plan, worker)
     history = trainer.load(directory and directory / "checkpoint.pt")
     keeps = directory if worker.rank == 0 else None
+    if keeps and _is_over(plan, history):  # it was killed after the last epoch
+        trainer.keep_result(keeps, history)
     yield from history
     while not _is_over(plan, history):
         metrics = trainer.run_epoch(len(history))
@@ -77,10 +79,9 @@ def _train(plan: TrainPlan, directory: AnyPath | None, worker: WorkerPart) -> It
         log.info(_line(metrics, plan.recipe.epochs))
         if keeps:
             trainer.save(keeps / "checkpoint.pt", history)
+            if _is_over(plan, history):  # before the last epoch is told: whoever hears of it may stop us
+                trainer.keep_result(keeps, history)
         yield metrics
-    if keeps:
-        trainer.model_file(history).save(keeps / MODEL_FILE)
-        trainer.result(history).save(keeps)
 
 
 def _is_over(plan: TrainPlan, history: list[EpochMetrics]) -> bool:
@@ -168,6 +169,11 @@ class Trainer:
             "averaged": self.averaged.state() if self.averaged else {},
         }
         write_whole(path, saved(state))
+
+    def keep_result(self, directory: AnyPath, history: list[EpochMetrics]) -> None:
+        """Write what a training that is over leaves: the network, then the result, which says that all is there."""
+        self.model_file(history).save(directory / MODEL_FILE)
+        self.result(history).save(directory)
 
     def load(self, path: AnyPath | None) -> list[EpochMetrics]:
         """Take up what `save` wrote, if anything: that of the first worker, for all. The epochs that are done.
