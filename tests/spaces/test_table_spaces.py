@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import zcpt_ray as zc
+from zcpt_ray.datasets.minibatches import Batch
 from zcpt_ray.errors import UserError
 from zcpt_ray.proxies import PROXIES, measure_archs
 from zcpt_ray.spaces import SPACES
@@ -73,6 +74,20 @@ def test_every_row_of_the_table(name: str) -> None:
         some = alive.dropna(subset=[column])
         for row in some.iloc[:: max(1, len(some) // 6)].itertuples():
             assert zc.costs(name, row.arch).params == getattr(row, column)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("size", ["micro", "macro"])
+def test_published_zen_scores_of_transnas101(size: str) -> None:
+    """At 256 pixels, of noise: ours has three images at least, theirs two. Scores are 12 to 170."""
+    space = SPACES[f"transnas101-{size}"]
+    table = pd.read_parquet(data_directory() / "tables" / f"transnas101_{size}.parquet")
+    alive = table[table["arch"] == table["live_arch"]] if "live_arch" in table else table
+    published = alive.set_index("arch")["class_object_zen"].dropna()
+    batch = Batch(torch.randn(3, 3, 256, 256, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0]))
+    for arch in published.index[:: len(published) // 4]:
+        network = space.network(space.decode(arch), 100, seed=0)
+        assert zc.score(network, batch, "zen_score") == pytest.approx(published[arch], abs=0.25)
 
 
 @pytest.mark.parametrize(

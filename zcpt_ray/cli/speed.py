@@ -28,7 +28,7 @@ that convolutions take.""",
     ),
 )
 TimedPart = Literal[
-    "nasbench201", "darts", "layer-wise", "search", "ablation", "training", "scaling", "sizes", "proxies"
+    "nasbench201", "darts", "layer-wise", "own-network", "search", "ablation", "training", "scaling", "sizes", "proxies"
 ]
 
 
@@ -78,6 +78,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
 
     from zcpt_ray.cli.timings.engine import darts_rows, layerwise_rows, nasbench201_rows, peak_memory, proxy_seconds
     from zcpt_ray.cli.timings.machine import describe_cpu
+    from zcpt_ray.cli.timings.own_network import own_network_rows
     from zcpt_ray.cli.timings.reference import PROXY, WAYS, Timing
     from zcpt_ray.cli.timings.runs import ablation_rows, scaling_rows, search_rows
     from zcpt_ray.cli.timings.sizes import sizes_rows
@@ -92,6 +93,7 @@ def run(flags: SpeedFlags, console: Console) -> None:
         "nasbench201": nasbench201_rows,
         "darts": darts_rows,
         "layer-wise": layerwise_rows,
+        "own-network": own_network_rows,
         "search": search_rows,
         "ablation": ablation_rows,
         "training": training_rows,
