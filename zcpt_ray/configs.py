@@ -152,6 +152,10 @@ class SearchConfig:
     """Probability with which a race may drop the best candidate."""
     validation_proxy: str = ""
     """Proxy that scores candidates end to end; by default the one that scores ops."""
+    validation_weights: int = 1
+    """Score candidates with so many sets of untrained weights, in turn from minibatch to minibatch; the first are those
+    that ops are scored with.
+    """
     neighbours: int = 0
     """The architectures one op away from so many of the best candidates become candidates too."""
     finalists: int = 0
@@ -216,6 +220,7 @@ class SearchConfig:
             "seed": 0,
             "evaluations": 1,
             "neighbours": 0,
+            "validation_weights": 1,
             "finalists": 0,
             "finalist_epochs": 1,
             "finalist_images": 0,

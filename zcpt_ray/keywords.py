@@ -29,6 +29,7 @@ class SearchFields(TypedDict, total=False):
     validation: str
     error: float
     validation_proxy: str
+    validation_weights: int
     neighbours: int
     finalists: int
     finalist_epochs: int

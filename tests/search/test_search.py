@@ -115,6 +115,21 @@ def test_validation_slices_add_up(data: SearchData) -> None:
     assert all(len(set(found.values())) == 6 for found in whole)
 
 
+@pytest.mark.parametrize("proxy", ["nwot", "l2_norm"])
+def test_sets_of_weights_take_turns_from_minibatch_to_minibatch(proxy: str, data: SearchData) -> None:
+    """l2_norm reads weights alone, so it repeats itself with each set."""
+    archs, config = ["nor_conv_3x3>skip_connect"], dataclasses.replace(CONFIG, proxy=proxy)
+    search, other = Search.of(config), Search.of(dataclasses.replace(config, validation_weights=3))
+    (one,), (three,) = (measures(each, data, archs, range(7)) for each in (search, other))
+    assert list(three) == [0, 3, 6, 1, 4, 2, 5]
+    assert [index for index in three if three[index] == one[index]] == [0, 3, 6]
+    assert measures(other, data, archs, range(4, 7))[0].items() <= three.items()
+    assert search.validated_by != other.validated_by
+    if proxy == "l2_norm":
+        assert [three[index] for index in (3, 4, 5)] == [three[index] for index in (0, 1, 2)]
+        assert len(set(three.values())) == 3
+
+
 @pytest.mark.parametrize("proxy", ["nwot", "nwot-released", "snip", "synflow", "params"])
 @pytest.mark.parametrize("space", ["nasbench201", "darts-small"])
 def test_candidates_that_are_validated_together_are_networks_on_their_own(

@@ -121,7 +121,9 @@ class Search:
     @property
     def validated_by(self) -> dict[str, object]:
         """What a score end to end depends on beside the architecture and the minibatch, whatever asks for it."""
-        return self._scored_by(self.validation_proxy, "validation" if self.config.validation_proxy else "proxy")
+        depends = self._scored_by(self.validation_proxy, "validation" if self.config.validation_proxy else "proxy")
+        sets = self.config.validation_weights
+        return depends | ({"weights": sets} if sets > 1 else {})
 
     @property
     def scored_by(self) -> dict[str, object]:

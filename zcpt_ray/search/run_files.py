@@ -34,7 +34,8 @@ def extendable(search: Search, validated_elsewhere: bool = False) -> tuple[str, 
     """
     if not validated_elsewhere:
         return EXTENDABLE
-    return (*EXTENDABLE, "validation_proxy", *(() if "+" in search.config.proxy else ("aggregation",)))
+    aggregation = () if "+" in search.config.proxy else ("aggregation",)
+    return (*EXTENDABLE, "validation_proxy", "validation_weights", *aggregation)
 
 
 def run_key(search: Search, validated_elsewhere: bool = False) -> str:

@@ -40,13 +40,13 @@ class Networks:
     parts: tuple[tuple[Supernet, list[PartialArch]], ...]
 
     @classmethod
-    def of(cls, search: Search, archs: Sequence[str], num_classes: int, device: str) -> "Networks":
-        """Those of encoded architectures, with the weights of the search seed.
+    def of(cls, search: Search, archs: Sequence[str], num_classes: int, device: str, weights: int = 0) -> "Networks":
+        """Those of encoded architectures, with the weights of the search seed; `weights` counts other sets.
 
         Raises:
             UserError: a text is not an architecture of the space.
         """
-        space, seed = search.space, derive_seed(search.config.seed, "supernet")
+        space, seed = search.space, derive_seed(search.config.seed, "supernet", *[weights] * bool(weights))
         specs = [space.decode(arch) for arch in archs]
         proxy = search.validation_proxy
         if proxy.measure_variants:
@@ -88,22 +88,28 @@ def validate(
 ) -> list[Validation]:
     """What the proxy measures of the networks of `archs` on some of the V minibatches, the same for every candidate.
 
-    The networks have the weights that the supernet has under the same names. Each minibatch is drawn once for all.
+    The networks have the weights that the supernet has under the same names; with several sets of weights minibatch i
+    has set i mod `validation_weights`, each drawn anew for the supernet. Each minibatch is drawn once for all.
     Whom `scored` tells, before each minibatch, how many scores are taken, sees how far it is. What one network gives
     does not depend on the others.
     """
     started = time.perf_counter()
     config, device = search.config, local_device(search.config.device)
-    networks = Networks.of(search, archs, images.num_classes, device)
+    sets = config.validation_weights
+    by_set = [index for number in range(sets) for index in minibatches if index % sets == number]
     measured: list[dict[int, Measured]] = [{} for _ in archs]
 
-    def start(done: int, index: int) -> Measuring:
-        scored(done * len(archs))
-        batch = draw_minibatch(images, config.batch_size, derive_seed(config.seed, "validation", index), device)
-        return networks.start(batch)
+    def start_all() -> Iterator[Measuring]:
+        current, networks = -1, None
+        for done, index in enumerate(by_set):
+            scored(done * len(archs))
+            if networks is None or index % sets != current:
+                current = index % sets
+                networks = Networks.of(search, archs, images.num_classes, device, current)
+            batch = draw_minibatch(images, config.batch_size, derive_seed(config.seed, "validation", index), device)
+            yield networks.start(batch)
 
-    measurings = (start(done, index) for done, index in enumerate(minibatches))
-    for index, values in zip(minibatches, in_turn(measurings, DEVICES[device].works_apart), strict=True):
+    for index, values in zip(by_set, in_turn(start_all(), DEVICES[device].works_apart), strict=True):
         for measures, value in zip(measured, values, strict=True):
             measures[index] = value
     seconds = (time.perf_counter() - started) / len(archs)
