@@ -245,7 +245,7 @@ def all_fields(value: object) -> set[str]:
 def test_help_shows_the_flags_that_are_used_common_ones_first(command: str, zcpt: Zcpt, helps: dict[str, str]) -> None:
     shown = shown_flags(page(command, zcpt, helps))
     defaults, help_texts = FLAGS[command]
-    positional = {"report": {"runs"}, "data": {"place"}, "fit": {"data"}}.get(command, set())
+    positional = {"report": {"runs"}, "reproduce": {"tables"}, "data": {"place"}, "fit": {"data"}}.get(command, set())
     used = all_fields(defaults) - help_texts.unused.keys() - positional
     assert sorted(shown) == sorted(["--help", *map(flag, used)])
     common = [flag(name) for name in COMMON if name in used]

@@ -10,6 +10,7 @@ COMMANDS = {
     "rank": ("rank", "Score given architectures end to end"),
     "baselines": ("baselines", "Compare the paper's searches, by name"),
     "ablation": ("ablation", "Search over a grid of proxies, orders, N, V, ..."),
+    "reproduce": ("reproduce", "Repeat the paper's tables and figures, each number beside ours"),
     "budgets": ("budgets", "Compare limits of milliseconds and of FLOPs on measured devices"),
     "study": ("study", "See which operation scoring functions track the truth"),
     "correlate": ("correlate", "See how proxies rank networks beside their accuracies in a table"),

@@ -196,9 +196,14 @@ def benchmark_errors(group: Sequence[SearchResult]) -> dict[str, str]:
         counts = sorted({len(entry[dataset].error_per_seed) for entry in known})
         if any(counts):
             trained.append(f"{dataset} {'-'.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))}")
-        errors = np.concatenate([entry[dataset].error_per_seed or [entry[dataset].error] for entry in known])
-        row[dataset] = mean_and_deviation(errors)
+        row[dataset] = mean_and_deviation(benchmark_values(group, dataset))
     return row | {"training seeds": ", ".join(trained) or "-"}
+
+
+def benchmark_values(group: Sequence[SearchResult], dataset: str) -> list[float]:
+    """Test errors [%] of what these searches found: of each training seed that the benchmark has, or their mean."""
+    known = [result.benchmark for result in group if result.benchmark and dataset in result.benchmark]
+    return [error for entry in known for error in entry[dataset].error_per_seed or [entry[dataset].error]]
 
 
 def benchmark_name(dataset: str) -> str:

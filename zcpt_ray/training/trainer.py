@@ -119,9 +119,7 @@ class Trainer:
         if plan.config.compile:
             self.net.compile(options=compile_options(self.device))
         self.model = self.net
-        if (
-            worker.world_size > 1
-        ):  # the graph is the same in each step, and parameters that lead nowhere are in no one's way
+        if worker.world_size > 1:  # the graph is the same in each step: parameters that lead nowhere do no harm
             self.model = nn.parallel.DistributedDataParallel(self.net, broadcast_buffers=False, static_graph=True)
 
     def untrained(self) -> nn.Module:
@@ -208,8 +206,7 @@ class Trainer:
         )
         name = card_name(self.device) if self.device != "cpu" else "cpu"
         device = f"{self.worker.world_size} x {name}" if self.worker.world_size > 1 else name
-        own = dict(self.plan.own)
-        return TrainResult(self.plan.config, tuple(history), params, flops, device, versions(), own)
+        return TrainResult(self.plan.config, tuple(history), params, flops, device, versions(), dict(self.plan.own))
 
     def model_file(self, history: list[EpochMetrics]) -> TrainedModel:
         """The network as it is now, with all that its use needs."""
@@ -228,8 +225,7 @@ class Trainer:
         images, share = self._load("train"), self.plan.config.validation_share
         if not share:
             return images, None
-        random = generator(self.plan.config.dataset, "validation split")
-        held_out = held_out_places(images.labels, share, random)
+        held_out = held_out_places(images.labels, share, generator(self.plan.config.dataset, "validation split"))
         if not 0 < held_out.sum() <= len(images) - 2:
             raise UserError(f"validation_share {share:g} of {len(images)} training images leaves nothing on one side")
         return images.part(np.flatnonzero(~held_out)), images.part(np.flatnonzero(held_out))

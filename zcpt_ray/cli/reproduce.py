@@ -1,0 +1,169 @@
+"""`zcpt reproduce`: the paper's tables and figures at the paper's settings, each number beside ours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from zcpt_ray.cli import COMMANDS
+from zcpt_ray.cli.console import one_line_errors, open_console
+from zcpt_ray.cli.flags import Cluster, Help, parse
+from zcpt_ray.registry import lookup
+
+REPRODUCE_HELP = Help(
+    "reproduce",
+    """Repeat the paper's tables and figures: each number that it prints, ours, the difference, and whether the two lie
+within their deviations.
+
+At the paper's settings that takes hours on a CPU. The same command goes on where it stopped.""",
+    (
+        "zcpt reproduce table5",
+        "zcpt reproduce table1 figure2 figureA6 --quick --local",
+        "zcpt reproduce --saved docs/records",
+    ),
+)
+Words = tuple[str, ...]
+"""A command of zcpt and its flags."""
+NAMED_SEEDS = ("0", "1", "2", "3")
+"""The paper's search seeds."""
+SEARCHED: Words = ("--dataset", "cifar10", "--num-proposals", "10", "--num-validations", "100", "--batch-size", "256")
+QUICK_SEARCH: Words = ("--dataset", "cifar10", "--num-proposals", "2", "--num-validations", "2", "--batch-size", "16")
+STUDIED: Words = ("--dataset", "cifar10", "--batch-size", "256")
+QUICK_STUDY: Words = ("--dataset", "cifar10", "--batch-size", "16")
+FUNCTIONS = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Commands that fill a folder, each its own part of it; how long they take says the documentation."""
+
+    commands: Mapping[str, Words]
+    quick: Mapping[str, Words]
+
+
+def _searches(*words: str, quick: Words = ()) -> Runs:
+    """One command that searches with seeds 0 to 3, or in short with seed 0."""
+    whole = {"": (*words, *SEARCHED, "--seeds", *NAMED_SEEDS)}
+    return Runs(whole, {"": (*words, *quick, *QUICK_SEARCH, "--seeds", "0")})
+
+
+def _study(part: str, *words: str, quick: Words = ()) -> Runs:
+    """A part of the study, a folder for each seed."""
+    command = ("study", "--parts", part, *words)
+    whole = {f"seed{seed}": (*command, *STUDIED, "--seeds", seed) for seed in NAMED_SEEDS}
+    return Runs(whole, {"seed0": (*command, *quick, *QUICK_STUDY, "--seeds", "0")})
+
+
+RUNS: dict[str, Runs] = {
+    "initial": _study("initial", "--functions", *FUNCTIONS, quick=("--functions", *FUNCTIONS[:2])),
+    "proxies": _searches("ablation", "--preset", "proxies", quick=("--proxies", "nwot-released", "synflow")),
+    "baselines": Runs(
+        {"": ("baselines", "--searches", "zero-cost-disc", "random", "te-nas", *SEARCHED, "--seeds", *NAMED_SEEDS)},
+        {"": ("baselines", "--searches", "zero-cost-disc", "random", *QUICK_SEARCH, "--seeds", "0")},
+    ),
+    "orders": _searches("ablation", "--preset", "orders", quick=("--orders", "random", "fixed")),
+    "tenas": _searches("ablation", "--preset", "", "--proxies", "tenas"),
+    "proposals": Runs(
+        {
+            "": (
+                *("ablation", "--preset", "proposals-validations", "--proposals", "1", "10", "100", *STUDIED),
+                *("--validations", "0", "1", "--seeds", *NAMED_SEEDS),
+            )
+        },
+        {"": ("ablation", "--preset", "", "--proposals", "3", "--validations", "0", *QUICK_STUDY, "--seeds", "0")},
+    ),
+    "spaces": _searches(
+        *("ablation", "--preset", "", "--spaces", "nasbench-macro", "nasbench1shot1-1", "nasbench1shot1-2"),
+        *("nasbench1shot1-3", "--proxies", "nwot-released"),
+        quick=("--spaces", "nasbench-macro"),
+    ),
+    "final-ops": _study("final-ops", "--num-proposals", "10", "--proxy", "nwot", quick=("--num-proposals", "2")),
+    "toy-chain": _study("toy-chain", "--longest-chain", "8", quick=("--longest-chain", "2")),
+}
+"""By folder. Tables and figures may share one."""
+
+
+PAPER_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "table1": ("Table 1: what each function picks at iteration 0", ("initial",)),
+    "table2": ("Table 2: searches and proxies on NAS-Bench-201", ("proxies", "baselines")),
+    "table5": ("Table 5: orders", ("orders",)),
+    "tableA2": ("Table A2: ops in ten proposed architectures", ("final-ops",)),
+    "tableA3": ("Table A3: tenas, by search seed", ("tenas",)),
+    "tableA10": ("Tables A10 and A11: NAS-Bench-1Shot1 and NAS-Bench-Macro", ("spaces",)),
+    "figure2": ("Figure 2: op scores beside accuracies at iteration 0", ("initial",)),
+    "figure4": ("Figure 4: distinct architectures by N", ("proposals",)),
+    "figureA6": ("Figure A6: op scores on a chain of eight layers", ("toy-chain",)),
+}
+"""By the name that the command takes: a title, and the folders that it is made from."""
+
+
+@dataclass(frozen=True)
+class ReproduceFlags:
+    """What to repeat, and where."""
+
+    tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """table1, table2, table5, tableA2, tableA3, tableA10, figure2, figure4, figureA6; by default all."""
+    quick: bool = False
+    """One seed and small settings: shows that everything runs, and reproduces nothing."""
+    saved: str = ""
+    """Show the tables that an earlier call has left in this folder, and compute nothing."""
+    out: str = "runs/reproduction"
+    """Folder, local or a URI, of all runs, and of a table for each name (.csv, .md, .tex, .parquet)."""
+    cluster: Cluster = field(default_factory=Cluster)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse flags, run what is missing, compare."""
+    with one_line_errors():
+        run(parse(ReproduceFlags(), REPRODUCE_HELP, argv), open_console())
+
+
+def run(flags: ReproduceFlags, console: Console) -> None:
+    """Run what is missing, and compare table by table.
+
+    Raises:
+        UserError: an unknown table, missing data, or saved tables that are not there.
+        SystemExit: a command failed; what it has computed stays.
+    """
+    names = flags.tables or tuple(PAPER_TABLES)
+    for name in names:
+        lookup(PAPER_TABLES, name, "table")
+    from zcpt_ray.benchmarks.tables import require_benchmark
+    from zcpt_ray.reports.reproduction import COMPARED, comparison_table, in_short
+    from zcpt_ray.reports.tables import write_table
+    from zcpt_ray.reports.terminal import print_table
+    from zcpt_ray.storage.parquet import read_parquet
+    from zcpt_ray.storage.paths import any_path
+
+    if not flags.saved:
+        require_benchmark("nasbench201", "zcpt reproduce")
+    out = any_path(flags.saved or flags.out)
+    done: set[str] = set()
+    for name in names:
+        title, folders = PAPER_TABLES[name]
+        if flags.saved:
+            table = read_parquet(out / f"{name}.parquet")
+        else:
+            for folder in folders:
+                if folder not in done:
+                    _fill(flags, folder, console)
+                    done.add(folder)
+            table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])
+            write_table(table, out / name)
+        print_table(console, in_short(table), f"{title}{' (quick: reproduces nothing)' if flags.quick else ''}")
+
+
+def _fill(flags: ReproduceFlags, folder: str, console: Console) -> None:
+    """Run the commands of a folder; each goes on where it stopped."""
+    runs, cluster = RUNS[folder], flags.cluster
+    where = ["--local"] if cluster.local else [*(["--address", cluster.address] if cluster.address else [])]
+    if not cluster.local:
+        where += ["--cpus-per-task", str(cluster.cpus_per_task), "--gpus-per-task", str(cluster.gpus_per_task)]
+    for part, words in (runs.quick if flags.quick else runs.commands).items():
+        place = f"{flags.out}/{folder}/{part}" if part else f"{flags.out}/{folder}"
+        given = [*words[1:], *where, "--out", place]
+        console.print(f"zcpt {words[0]} {' '.join(given)}", soft_wrap=True, highlight=False)
+        import_module(f"zcpt_ray.cli.{COMMANDS[words[0]][0]}").main(given)

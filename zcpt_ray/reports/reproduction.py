@@ -1,0 +1,206 @@
+"""The paper's tables and figures beside ours: from the files that a table's commands have left, one row per number."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from zcpt_ray.reports.published import (
+    FIGURE_2,
+    FIGURE_4,
+    FIGURE_A6,
+    PUBLISHED_ERRORS,
+    TABLE_1,
+    TABLE_2,
+    TABLE_5,
+    TABLE_A2,
+    PublishedError,
+)
+from zcpt_ray.reports.published_trainings import TABLE_A3
+from zcpt_ray.reports.run_folders import search_directories
+from zcpt_ray.reports.tables import as_printed, benchmark_values, sample_deviation
+from zcpt_ray.search.records import SearchResult
+from zcpt_ray.storage.parquet import read_parquet
+from zcpt_ray.storage.paths import AnyPath
+
+ROUNDING = 0.01
+"""The paper prints two digits, and of fewer training seeds than the table has now."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A number that the paper prints, with its standard deviation, 0 if it prints none, and what ours are.
+
+    The paper's errors are over search seeds and the single training seeds that NAS-Bench-201 has of a network; so are
+    ours. Of no value there is no mean.
+    """
+
+    row: str
+    quantity: str
+    paper: PublishedError
+    ours: Sequence[float]
+
+    def cells(self) -> dict[str, object]:
+        """A row of the table. `within`: the ranges mean ± deviation, the paper's and ours, have a number in common."""
+        mean = float(np.mean(self.ours)) if len(self.ours) else math.nan
+        deviation = sample_deviation(self.ours) if len(self.ours) > 1 else 0.0
+        difference = mean - self.paper.mean
+        near = abs(difference) <= self.paper.deviation + deviation + ROUNDING
+        found = {"row": self.row, "quantity": self.quantity, "paper": self.paper.mean}
+        found |= {"paper deviation": self.paper.deviation, "ours": mean, "deviation": deviation}
+        within = "-" if math.isnan(mean) else "yes" if near else "no"
+        return found | {"values": len(self.ours), "difference": difference, "within": within}
+
+
+Compare = Callable[[AnyPath], Iterator[Compared]]
+"""The numbers of a table or figure from the folder that its commands have filled."""
+Printed = Mapping[str, Mapping[str, PublishedError]]
+"""By row and data set."""
+NameOf = Callable[[SearchResult], str]
+"""Which row a search belongs to."""
+
+
+def comparison_table(compared: Sequence[Compared]) -> pd.DataFrame:
+    """One row per number of the paper."""
+    return pd.DataFrame([each.cells() for each in compared])
+
+
+def in_short(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for people: means with deviations, as the paper prints them."""
+    rows = [
+        {
+            "row": row["row"],
+            "quantity": row["quantity"],
+            "paper": as_printed(row["paper"], row["paper deviation"] or math.nan),
+            "ours": "-" if math.isnan(row["ours"]) else as_printed(row["ours"], row["deviation"] or math.nan),
+            "difference": "-" if math.isnan(row["difference"]) else f"{row['difference']:+.2f}",
+            "within": row["within"],
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _results(folder: AnyPath) -> list[SearchResult]:
+    return [SearchResult.load(directory) for directory in search_directories(folder)]
+
+
+def _of_errors(
+    results: Sequence[SearchResult],
+    printed: Mapping[str, Mapping[str, PublishedError]],
+    name: Callable[[SearchResult], str],
+) -> Iterator[Compared]:
+    """Rows of errors by data set."""
+    for row, errors in printed.items():
+        group = [result for result in results if name(result) == row and result.benchmark]
+        for dataset, error in errors.items():
+            yield Compared(row, f"{dataset}: test error [%]", error, list(benchmark_values(group, dataset)))
+
+
+def of_table_2(folder: AnyPath) -> Iterator[Compared]:
+    """By search and proxy."""
+    return _of_errors(_results(folder), {row: {"cifar10": error} for row, error in TABLE_2.items()}, _search_name)
+
+
+def _search_name(result: SearchResult) -> str:
+    """As table 2 calls it. The paper's nwot is the released reading."""
+    config = result.config
+    proxy = config.proxy.replace("nwot-released", "nwot")
+    if config.method == "discretize" and config.scoring == "zc-pt":
+        return f"zero-cost-pt {proxy}"
+    if config.method == "discretize" and config.scoring == "disc-zc":
+        return f"zero-cost-disc {proxy}"
+    if config.method == "discretize":
+        return config.scoring + ("-fixed-alpha" if config.training.fixed_alpha else "")
+    if config.method == "random":
+        return f"naswot {proxy}" if config.num_proposals > 1 else "random"
+    return {"prune": "te-nas"}.get(config.method, config.method)
+
+
+def of_table_5(folder: AnyPath) -> Iterator[Compared]:
+    """By order."""
+    return _of_errors(_results(folder), TABLE_5, lambda result: result.config.order)
+
+
+def of_other_spaces(folder: AnyPath) -> Iterator[Compared]:
+    """Zero-Cost-PT in the spaces of tables A10 and A11, those that were searched."""
+    others = {space: rows for space, rows in PUBLISHED_ERRORS.items() if space != "nasbench201"}
+    printed = {space: {"cifar10": rows["zero-cost-pt nwot"]} for space, rows in others.items()}
+    return _of_errors(_results(folder), printed, lambda result: result.config.space)
+
+
+def of_table_a3(folder: AnyPath) -> Iterator[Compared]:
+    """By search seed, with tenas."""
+    results = {result.config.seed: result for result in _results(folder)}
+    for seed, error in enumerate(TABLE_A3.errors):
+        found = [results[seed]] if seed in results and results[seed].benchmark else []
+        values = benchmark_values(found, "cifar10")
+        yield Compared(f"seed {seed}", "cifar10: test error [%]", PublishedError(error, 0.0), values)
+
+
+def of_figure_4(folder: AnyPath) -> Iterator[Compared]:
+    """Distinct architectures by N."""
+    results = _results(folder)
+    for proposals, count in FIGURE_4.items():
+        by_seed = {r.config.seed: r.num_distinct for r in results if r.config.num_proposals == proposals}
+        yield Compared(f"N = {proposals}", "distinct architectures", PublishedError(count, 0.0), list(by_seed.values()))
+
+
+def _tables(folder: AnyPath, name: str) -> list[pd.DataFrame]:
+    """Those of that name in `folder` and in the folders of each seed."""
+    paths: list[AnyPath] = sorted(folder.glob(f"**/{name}.parquet"), key=str)
+    return [read_parquet(path) for path in paths]
+
+
+def _cells(tables: Sequence[pd.DataFrame], row: str, column: str) -> list[float]:
+    """A cell of each of the tables that have that row."""
+    return [float(table[column].to_dict()[row]) for table in tables if row in table.index]
+
+
+def of_figure_2(folder: AnyPath) -> Iterator[Compared]:
+    """Spearman correlation with best-acc at iteration 0, by function."""
+    tables = [table.set_index("function") for table in _tables(folder, "initial-spearman")]
+    for function, correlation in FIGURE_2.items():
+        ours = _cells(tables, function, "best-acc")
+        yield Compared(function, "Spearman correlation", PublishedError(correlation, 0.0), ours)
+
+
+def of_table_1(folder: AnyPath) -> Iterator[Compared]:
+    """The error of what each function picks at iteration 0."""
+    tables = [table.set_index("function") for table in _tables(folder, "initial-picked")]
+    for function, pick in TABLE_1.items():
+        ours = _cells(tables, function, "error")
+        yield Compared(function, "cifar10: test error [%]", PublishedError(pick.error, 0.0), ours)
+
+
+def of_table_a2(folder: AnyPath) -> Iterator[Compared]:
+    """How often each op is in ten proposed architectures."""
+    tables = [table.set_index("architectures") for table in _tables(folder, "final-ops")]
+    for group, counts in TABLE_A2.items():
+        for op, count in counts.items():
+            ours = _cells(tables, group, op)
+            yield Compared(group, op, PublishedError(count, 0.0), ours)
+
+
+def of_figure_a6(folder: AnyPath) -> Iterator[Compared]:
+    """Spearman correlation with best-zc on the longest chain."""
+    tables = [table.set_index("space") for table in _tables(folder, "toy-chain-spearman")]
+    for (space, function), correlation in FIGURE_A6.items():
+        ours = _cells(tables, space, function)
+        yield Compared(f"{space}, {function}", "Spearman correlation", PublishedError(correlation, 0.0), ours)
+
+
+COMPARED: dict[str, Compare] = {
+    "table1": of_table_1,
+    "table2": of_table_2,
+    "table5": of_table_5,
+    "tableA2": of_table_a2,
+    "tableA3": of_table_a3,
+    "tableA10": of_other_spaces,
+    "figure2": of_figure_2,
+    "figure4": of_figure_4,
+    "figureA6": of_figure_a6,
+}
+"""By the name that `zcpt reproduce` takes."""
