@@ -47,8 +47,9 @@ def test_an_unknown_command_is_one_line(name: str, zcpt: Zcpt) -> None:
     assert zcpt(name, "--help") == (
         2,
         "",
-        f"error: unknown command {name!r}; choose from search, fit, rank, baselines, ablation, reproduce, budgets, "
-        "study, correlate, train, predict, export, report, profile, data, benchmark, mirror, convert, convert-nasbench201\n",
+        f"error: unknown command {name!r}; choose from search, fit, rank, baselines, ablation, reproduce, "
+        "budgets, study, correlate, train, predict, export, report, profile, data, benchmark, mirror, convert, "
+        "convert-nasbench201\n",
     )
 
 
