@@ -33,6 +33,7 @@ def test_from_python(tmp_path: Path) -> None:
     result = zc.search(preset="recommended", ray=False, progress=False, out=tmp_path / "run", **small)  # type: ignore[arg-type]
     assert result.config == dataclasses.replace(with_preset(SearchConfig(**small), "recommended"))  # type: ignore[arg-type]
     assert len(result.candidates) == 7, "one proposal, and three neighbours of each of its two edges"
+    assert {candidate.minibatches for candidate in result.candidates} == {2}
 
 
 def test_an_aggregation_without_an_aggregate_is_refused() -> None:

@@ -49,6 +49,8 @@ class AblationFlags:
     """Values of V."""
     validation_proxies: tuple[str, ...] = ()
     """Proxies that score candidates."""
+    weight_counts: tuple[int, ...] = ()
+    """With how many sets of weights candidates are scored."""
     neighbour_counts: tuple[int, ...] = ()
     """Of how many of the best candidates the neighbours join."""
     finalist_counts: tuple[int, ...] = ()
@@ -73,6 +75,7 @@ class AblationFlags:
             "num_proposals": self.proposals,
             "num_validations": self.validations,
             "validation_proxy": self.validation_proxies,
+            "validation_weights": self.weight_counts,
             "neighbours": self.neighbour_counts,
             "finalists": self.finalist_counts,
             "seed": self.seeds,

@@ -29,7 +29,7 @@ from zcpt_ray.storage.paths import AnyPath
 
 AXES = (
     *("space", "dataset", "batch_size", "proxy", "order", "num_proposals", "num_validations"),
-    *("validation_proxy", "neighbours", "finalists", "seed"),
+    *("validation_proxy", "validation_weights", "neighbours", "finalists", "seed"),
 )
 """Fields of a configuration that a grid varies, slowest first."""
 PRESETS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -46,9 +46,9 @@ PRESETS: dict[str, dict[str, tuple[Any, ...]]] = {
     "choosing": {
         "batch_size": (32,),
         "proxy": ("nwot",),
-        "num_validations": (4,),
-        "validation_proxy": ("nwot", "zen_score", "synflow+jacob_cov+zen_score"),
-        "neighbours": (0, 3),
+        "num_validations": (2,),
+        "validation_proxy": ("nwot+zen_score", "synflow+nwot"),
+        "neighbours": (0, 2),
         "finalists": (0, 10),
     },
 }

@@ -10,11 +10,12 @@ from zcpt_ray.registry import lookup
 SEARCH_PRESETS: dict[str, Mapping[str, Any]] = {
     "recommended": {
         "proxy": "nwot",
-        "validation_proxy": "synflow+jacob_cov+zen_score",
+        "validation_proxy": "nwot+zen_score",
+        "validation_weights": 2,
         "aggregation": "mean-rank",
         "num_proposals": 10,
-        "num_validations": 4,
-        "neighbours": 3,
+        "num_validations": 2,
+        "neighbours": 2,
         "batch_size": 32,
     },
 }
