@@ -147,6 +147,14 @@ def test_cells_that_choose_otherwise_share_their_proposals(tmp_path: Path, monke
     assert len({result.best.score for result in found.values()}) > 3
 
 
+def test_an_aggregation_needs_a_cell_that_joins_proxies() -> None:
+    base = dataclasses.replace(BASE, aggregation="borda")
+    cells = configs(grid(base, "", {"proxy": ("nwot", "nwot+synflow"), "seed": (3,)}))
+    assert [cell.aggregation for cell in cells] == ["log-rank", "borda"]
+    with pytest.raises(UserError, match="aggregation 'borda' is for several proxies joined by"):
+        grid(base, "", {"proxy": ("nwot", "synflow")})
+
+
 def test_ops_by_an_aggregate_are_not_shared_with_another_aggregation() -> None:
     cells = [
         Search.of(dataclasses.replace(BASE, proxy="synflow+l2_norm", aggregation=aggregation))

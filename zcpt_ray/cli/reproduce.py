@@ -22,7 +22,7 @@ At the paper's settings that takes hours on a CPU. The same command goes on wher
     (
         "zcpt reproduce table5",
         "zcpt reproduce table1 figure2 figureA6 --quick --local",
-        "zcpt reproduce --saved docs/records",
+        "zcpt reproduce --saved runs/reproduction",
     ),
 )
 Words = tuple[str, ...]
@@ -107,7 +107,7 @@ class ReproduceFlags:
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """table1, table2, table5, tableA2, tableA3, tableA10, figure2, figure4, figureA6; by default all."""
     quick: bool = False
-    """One seed and small settings: shows that everything runs, and reproduces nothing."""
+    """One seed and small settings, in OUT/quick: shows that everything runs, and reproduces nothing."""
     saved: str = ""
     """Show the tables that an earlier call has left in this folder, and compute nothing."""
     out: str = "runs/reproduction"
@@ -140,7 +140,8 @@ def run(flags: ReproduceFlags, console: Console) -> None:
 
     if not flags.saved:
         require_benchmark("nasbench201", "zcpt reproduce")
-    out = any_path(flags.saved or flags.out)
+    place = f"{flags.out}/quick" if flags.quick else flags.out  # quick runs are never taken for the others
+    out = any_path(flags.saved or place)
     done: set[str] = set()
     for name in names:
         title, folders = PAPER_TABLES[name]
@@ -149,21 +150,20 @@ def run(flags: ReproduceFlags, console: Console) -> None:
         else:
             for folder in folders:
                 if folder not in done:
-                    _fill(flags, folder, console)
+                    _fill(flags, f"{place}/{folder}", RUNS[folder], console)
                     done.add(folder)
             table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])
             write_table(table, out / name)
         print_table(console, in_short(table), f"{title}{' (quick: reproduces nothing)' if flags.quick else ''}")
 
 
-def _fill(flags: ReproduceFlags, folder: str, console: Console) -> None:
+def _fill(flags: ReproduceFlags, folder: str, runs: Runs, console: Console) -> None:
     """Run the commands of a folder; each goes on where it stopped."""
-    runs, cluster = RUNS[folder], flags.cluster
+    cluster = flags.cluster
     where = ["--local"] if cluster.local else [*(["--address", cluster.address] if cluster.address else [])]
     if not cluster.local:
         where += ["--cpus-per-task", str(cluster.cpus_per_task), "--gpus-per-task", str(cluster.gpus_per_task)]
     for part, words in (runs.quick if flags.quick else runs.commands).items():
-        place = f"{flags.out}/{folder}/{part}" if part else f"{flags.out}/{folder}"
-        given = [*words[1:], *where, "--out", place]
+        given = [*words[1:], *where, "--out", f"{folder}/{part}" if part else folder]
         console.print(f"zcpt {words[0]} {' '.join(given)}", soft_wrap=True, highlight=False)
         import_module(f"zcpt_ray.cli.{COMMANDS[words[0]][0]}").main(given)

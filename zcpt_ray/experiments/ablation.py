@@ -84,14 +84,16 @@ def grid(
     combinations = product(*(values[field] for field in fields))
     if base.finalist_early_stopping:
         raise UserError("a cell of a grid trains its finalists one after another: leave out finalist_early_stopping")
-    return [Search.of(_cell(base, dict(zip(fields, cell, strict=True)))) for cell in combinations]
+    configs = [replace(base, **dict(zip(fields, cell, strict=True))) for cell in combinations]
+    if any(map(_joins_proxies, configs)):  # an aggregation is for these cells alone; without any it is refused
+        configs = [
+            cell if _joins_proxies(cell) else replace(cell, aggregation=SearchConfig.aggregation) for cell in configs
+        ]
+    return [Search.of(config) for config in configs]
 
 
-def _cell(base: SearchConfig, values: Mapping[str, Any]) -> SearchConfig:
-    """`base` with these, and with its aggregation where a proxy of the cell joins several."""
-    cell = replace(base, **values)
-    joined = "+" in cell.proxy + cell.validation_proxy
-    return cell if joined else replace(cell, aggregation=SearchConfig.aggregation)
+def _joins_proxies(config: SearchConfig) -> bool:
+    return "+" in config.proxy + config.validation_proxy
 
 
 def require_distinct(name: str, values: Sequence[Any]) -> None:

@@ -116,7 +116,8 @@ def _trained(
             seconds += outcome.metrics[trial.name]["total_seconds"]
             continue
         result = TrainResult.load(training_directory(out, trial.payload))
-        accuracies.append(100 - (kept_epoch(result.history).validation_error or 0.0))
+        error = kept_epoch(result.history).validation_error
+        accuracies.append(None if error is None else 100 - error)
         seconds += result.seconds
     return accuracies, seconds
 
