@@ -37,7 +37,9 @@ def test_settings_are_compared_seed_by_seed(tmp_path: Path) -> None:
     assert table is not None
     assert table["cifar10"].tolist() == ["7.50±2.12", "5.50±0.71"]
     assert text.startswith("Searches over seeds; test errors [%], mean ± standard deviation\n")
-    assert files == TABLE_FILES | {f"pairs.{suffix}" for suffix in ("csv", "md", "parquet", "tex")}
+    suffixes = ("csv", "md", "parquet", "tex")
+    intervals = {f"intervals.{suffix}" for suffix in (*suffixes, "png", "svg")}
+    assert files == TABLE_FILES | {f"pairs.{suffix}" for suffix in suffixes} | intervals
     (pair,) = pd.read_parquet(tmp_path / "out/pairs.parquet").to_dict("records")
     assert (pair["first"], pair["second"], pair["pairs"]) == ("order fixed", "order random", 2)
     assert pair["first - second"].startswith("+2.00 ")
