@@ -36,6 +36,8 @@ def test_unknown_tables_and_missing_data_are_refused(zcpt: Zcpt) -> None:
 @pytest.mark.parametrize("kind", ["commands", "quick"])
 def test_every_command_is_understood(folder: str, kind: str) -> None:
     for part, words in getattr(RUNS[folder], kind).items():
+        named = [word for word in words if word.startswith("--")]
+        assert len(set(named)) == len(named)
         flags = understood(" ".join(["zcpt", *(f"'{word}'" for word in words), "--out", f"runs/{part}"]))
         seeds = flags.seeds
         assert len(seeds) == (1 if kind == "quick" or part else 4)

@@ -47,14 +47,25 @@ class Runs:
 def _searches(*words: str, quick: Words = ()) -> Runs:
     """One command that searches with seeds 0 to 3, or in short with seed 0."""
     whole = {"": (*words, *SEARCHED, "--seeds", *NAMED_SEEDS)}
-    return Runs(whole, {"": (*words, *quick, *QUICK_SEARCH, "--seeds", "0")})
+    return Runs(whole, {"": (*_changed(words, quick), *QUICK_SEARCH, "--seeds", "0")})
 
 
 def _study(part: str, *words: str, quick: Words = ()) -> Runs:
     """A part of the study, a folder for each seed."""
     command = ("study", "--parts", part, *words)
     whole = {f"seed{seed}": (*command, *STUDIED, "--seeds", seed) for seed in NAMED_SEEDS}
-    return Runs(whole, {"seed0": (*command, *quick, *QUICK_STUDY, "--seeds", "0")})
+    return Runs(whole, {"seed0": (*_changed(command, quick), *QUICK_STUDY, "--seeds", "0")})
+
+
+def _changed(words: Words, others: Words) -> Words:
+    """The command with other values of some flags."""
+    kept, keeps = [], True
+    for word in words:
+        if word.startswith("--"):
+            keeps = word not in others
+        if keeps:
+            kept.append(word)
+    return (*kept, *others)
 
 
 RUNS: dict[str, Runs] = {
