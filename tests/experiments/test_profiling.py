@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import logging
+import statistics
+import time
 from functools import partial
 from pathlib import Path
 
@@ -100,14 +102,19 @@ def re_said(found: profiling.OpLatencies) -> str:
 
 
 def test_an_op_that_takes_longer_is_seen(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One op sleeps for 20 ms, which is far more than all others take."""
-    import time
-
+    """One op multiplies matrices for some milliseconds, far longer than all others take; other work on the machine
+    slows that down as it does the network that all times are compared with.
+    """
     from zcpt_ray.engine.ops import ReLUConvBN
+
+    matrix, extra = torch.ones(160, 160), []
 
     def slow(conv: torch.nn.Conv2d, inputs: object) -> None:
         if conv.kernel_size == (3, 3):
-            time.sleep(0.02)
+            started = time.perf_counter()
+            for _ in range(40):
+                matrix @ matrix
+            extra.append(1000 * (time.perf_counter() - started))
 
     space = ToyChain(2)
     build = space.trained_form
@@ -122,8 +129,8 @@ def test_an_op_that_takes_longer_is_seen(quick: None, monkeypatch: pytest.Monkey
     monkeypatch.setattr(space, "trained_form", with_hooks)
     table = profile_space(space, CONDITIONS).table.set_index(["edge", "op"])["latency_ms"]
     for edge in space.edges:
-        assert 16 < table[edge.name, "nor_conv_3x3"] < 48
-        assert table[edge.name, "nor_conv_1x1"] < 2.5
+        assert 0.5 < table[edge.name, "nor_conv_3x3"] / statistics.median(extra) < 2.4
+        assert table[edge.name, "nor_conv_1x1"] < 0.5 * table[edge.name, "nor_conv_3x3"]
 
 
 def test_the_profile_of_this_machine_is_made_once(
