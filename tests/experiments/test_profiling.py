@@ -3,8 +3,6 @@
 import dataclasses
 import itertools
 import logging
-import statistics
-import time
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import zcpt_ray as zc
 from zcpt_ray.arch import PartialArch
 from zcpt_ray.configs import SearchConfig
 from zcpt_ray.engine import timing
+from zcpt_ray.engine.ops import ReLUConvBN
 from zcpt_ray.engine.timing import Latency, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments import op_timing, profiling, stopwatch
@@ -102,35 +101,40 @@ def re_said(found: profiling.OpLatencies) -> str:
 
 
 def test_an_op_that_takes_longer_is_seen(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One op multiplies matrices for some milliseconds, far longer than all others take; other work on the machine
-    slows that down as it does the network that all times are compared with.
+    """One op takes 5 ms, which is far more than all others take, by a clock that other work does not disturb: each
+    layer of a network advances it by 0.05 ms, and asking it by next to nothing.
     """
-    from zcpt_ray.engine.ops import ReLUConvBN
+    now = 0.0
 
-    matrix, extra = torch.ones(160, 160), []
+    def clock(seconds: float = 1e-9) -> float:
+        nonlocal now
+        now += seconds
+        return now
 
-    def slow(conv: torch.nn.Conv2d, inputs: object) -> None:
-        if conv.kernel_size == (3, 3):
-            started = time.perf_counter()
-            for _ in range(40):
-                matrix @ matrix
-            extra.append(1000 * (time.perf_counter() - started))
+    def layer_runs(*_: object) -> None:
+        clock(5e-5)
+
+    def slow_layer_runs(*_: object) -> None:
+        clock(0.005)
 
     space = ToyChain(2)
     build = space.trained_form
 
     def with_hooks(*arguments: object, **options: object) -> torch.nn.Module:
         net = build(*arguments, **options)
+        blocks = [module for module in net.modules() if isinstance(module, ReLUConvBN)]
+        slow = [block.conv for block in blocks if block.conv.kernel_size == (3, 3)]
         for module in net.modules():
-            if isinstance(module, ReLUConvBN):
-                module.conv.register_forward_pre_hook(slow)
+            if not list(module.children()):
+                module.register_forward_hook(slow_layer_runs if module in slow else layer_runs)
         return net
 
+    monkeypatch.setattr(timing.time, "perf_counter", clock)
     monkeypatch.setattr(space, "trained_form", with_hooks)
     table = profile_space(space, CONDITIONS).table.set_index(["edge", "op"])["latency_ms"]
     for edge in space.edges:
-        assert 0.5 < table[edge.name, "nor_conv_3x3"] / statistics.median(extra) < 2.4
-        assert table[edge.name, "nor_conv_1x1"] < 0.5 * table[edge.name, "nor_conv_3x3"]
+        assert 4 < table[edge.name, "nor_conv_3x3"] < 12
+        assert table[edge.name, "nor_conv_1x1"] < 2.5
 
 
 def test_the_profile_of_this_machine_is_made_once(
