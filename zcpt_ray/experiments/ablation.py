@@ -70,6 +70,8 @@ def grid(
     Raises:
         UserError: an unknown name or axis, a value that is given twice, or finalists that are to be stopped early.
     """
+    if base.finalist_early_stopping:
+        raise UserError("a cell of a grid trains its finalists one after another: leave out finalist_early_stopping")
     usual = lookup(PRESETS, preset, "preset") if preset else {}
     values: dict[str, Sequence[Any]] = {
         field: wanted
@@ -82,8 +84,6 @@ def grid(
         require_distinct(field, wanted)
     fields = [field for field in AXES if field in values]
     combinations = product(*(values[field] for field in fields))
-    if base.finalist_early_stopping:
-        raise UserError("a cell of a grid trains its finalists one after another: leave out finalist_early_stopping")
     configs = [replace(base, **dict(zip(fields, cell, strict=True))) for cell in combinations]
     if any(map(_joins_proxies, configs)):  # an aggregation is for these cells alone; without any it is refused
         configs = [

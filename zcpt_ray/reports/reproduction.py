@@ -87,16 +87,12 @@ def _results(folder: AnyPath) -> list[SearchResult]:
     return [SearchResult.load(directory) for directory in search_directories(folder)]
 
 
-def _of_errors(
-    results: Sequence[SearchResult],
-    printed: Mapping[str, Mapping[str, PublishedError]],
-    name: Callable[[SearchResult], str],
-) -> Iterator[Compared]:
+def _of_errors(results: Sequence[SearchResult], printed: Printed, name: NameOf) -> Iterator[Compared]:
     """Rows of errors by data set."""
     for row, errors in printed.items():
-        group = [result for result in results if name(result) == row and result.benchmark]
+        group = [result for result in results if name(result) == row]
         for dataset, error in errors.items():
-            yield Compared(row, f"{dataset}: test error [%]", error, list(benchmark_values(group, dataset)))
+            yield Compared(row, f"{dataset}: test error [%]", error, benchmark_values(group, dataset))
 
 
 def of_table_2(folder: AnyPath) -> Iterator[Compared]:
@@ -135,8 +131,7 @@ def of_table_a3(folder: AnyPath) -> Iterator[Compared]:
     """By search seed, with tenas."""
     results = {result.config.seed: result for result in _results(folder)}
     for seed, error in enumerate(TABLE_A3.errors):
-        found = [results[seed]] if seed in results and results[seed].benchmark else []
-        values = benchmark_values(found, "cifar10")
+        values = benchmark_values([results[seed]] if seed in results else [], "cifar10")
         yield Compared(f"seed {seed}", "cifar10: test error [%]", PublishedError(error, 0.0), values)
 
 

@@ -1,5 +1,6 @@
 """Algorithm 1 of the paper, second part: end-to-end scores of the candidates, and their ranking."""
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,18 +97,17 @@ def validate(
     started = time.perf_counter()
     config, device = search.config, local_device(search.config.device)
     sets = config.validation_weights
-    by_set = [index for number in range(sets) for index in minibatches if index % sets == number]
+    by_set = sorted(minibatches, key=lambda index: index % sets)
     measured: list[dict[int, Measured]] = [{} for _ in archs]
 
     def start_all() -> Iterator[Measuring]:
-        current, networks = -1, None
-        for done, index in enumerate(by_set):
-            scored(done * len(archs))
-            if networks is None or index % sets != current:
-                current = index % sets
-                networks = Networks.of(search, archs, images.num_classes, device, current)
-            batch = draw_minibatch(images, config.batch_size, derive_seed(config.seed, "validation", index), device)
-            yield networks.start(batch)
+        done = itertools.count()
+        for number, indices in itertools.groupby(by_set, key=lambda index: index % sets):
+            networks = Networks.of(search, archs, images.num_classes, device, number)
+            for index in indices:
+                scored(next(done) * len(archs))
+                batch = draw_minibatch(images, config.batch_size, derive_seed(config.seed, "validation", index), device)
+                yield networks.start(batch)
 
     for index, values in zip(by_set, in_turn(start_all(), DEVICES[device].works_apart), strict=True):
         for measures, value in zip(measured, values, strict=True):
