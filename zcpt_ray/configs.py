@@ -144,6 +144,10 @@ class SearchConfig:
     """
     num_proposals: int = 10
     """N: how often the whole supernet is discretized."""
+    proposal_weights: int = 1
+    """Make proposals with so many sets of untrained weights, in turn from proposal to proposal; by default all start
+    from those of the search seed.
+    """
     num_validations: int = 100
     """V: on how many minibatches each candidate is scored end to end; with 0 the most often proposed candidate wins."""
     validation: str = "full"
@@ -215,6 +219,7 @@ class SearchConfig:
         take_as_declared(self)
         least = {
             "num_proposals": 1,
+            "proposal_weights": 1,
             "num_validations": 0,
             "batch_size": 2,
             "seed": 0,

@@ -30,6 +30,7 @@ LATER_FIELDS = {
     **{"finalists": 0, "finalist_epochs": 12, "finalist_source": "training", "finalist_images": 0},
     "finalist_early_stopping": False,
     **{"validation": "full", "error": 0.001, "validation_proxy": "", "validation_weights": 1, "neighbours": 0},
+    "proposal_weights": 1,
     **dict.fromkeys(("max_memory_mb", "max_file_mb", "max_latency_ms", "max_energy_mj")),
     "max": (),
     "target": "",

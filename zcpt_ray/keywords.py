@@ -25,6 +25,7 @@ class SearchFields(TypedDict, total=False):
     order: str
     lanes: str
     num_proposals: int
+    proposal_weights: int
     num_validations: int
     validation: str
     error: float

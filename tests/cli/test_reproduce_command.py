@@ -14,11 +14,19 @@ from zcpt_ray.reports.tables import write_table
 def test_saved_tables_are_shown_and_nothing_is_computed(zcpt: Zcpt, tmp_path: Path) -> None:
     table = comparison_table([Compared("order fixed", "error", PublishedError(5.98, 0.5), (6.03, 6.11))])
     write_table(table, tmp_path / "saved" / "table5")
-    ended = zcpt("reproduce", "table5", "--saved", str(tmp_path / "saved"))
-    assert (ended.code, ended.err) == (0, "")
-    assert "Table 5: orders" in ended.out
-    assert "5.98±0.50" in ended.out
-    assert "+0.09" in ended.out
+    drawn = tmp_path / "drawn"
+    for named in (["table5"], []):  # without a name all that are there
+        ended = zcpt("reproduce", *named, "--saved", str(tmp_path / "saved"), "--out", str(drawn))
+        assert (ended.code, ended.err) == (0, "")
+        assert "Table 5: orders" in ended.out
+        assert "5.98±0.50" in ended.out
+        assert "+0.09" in ended.out
+    assert {path.name for path in drawn.iterdir()} == {
+        f"table5.{kind}" for kind in ("csv", "md", "tex", "parquet", "png", "svg")
+    }
+    empty = zcpt("reproduce", "--saved", str(tmp_path / "none"))
+    assert empty.code == 2
+    assert "has no table of zcpt reproduce, as table1.parquet" in empty.err
     missing = zcpt("reproduce", "table2", "--saved", str(tmp_path / "saved"))
     assert missing.code == 2
     assert "table2.parquet" in missing.err
@@ -40,9 +48,9 @@ def test_every_command_is_understood(folder: str, kind: str) -> None:
         assert len(set(named)) == len(named)
         flags = understood(" ".join(["zcpt", *(f"'{word}'" for word in words), "--out", f"runs/{part}"]))
         seeds = flags.seeds
-        assert len(seeds) == (1 if kind == "quick" or part else 4)
+        assert len(seeds) == (1 if kind == "quick" else 10 if folder == "settings" else 1 if part else 4)
         assert flags.config.dataset == "cifar10"
-        assert flags.config.batch_size == (16 if kind == "quick" else 256)
+        assert flags.config.batch_size == (16 if kind == "quick" else 32 if folder == "settings" else 256)
 
 
 def test_help_names_every_table(zcpt: Zcpt) -> None:

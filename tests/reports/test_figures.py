@@ -10,11 +10,14 @@ from zcpt_ray.reports.figures import (
     drawn,
     error_and_params,
     learning_curves,
+    paper_and_ours,
     progressive_scoring,
     proposals_validations,
     replay,
 )
+from zcpt_ray.reports.published import PublishedError
 from zcpt_ray.reports.published_trainings import PublishedTraining
+from zcpt_ray.reports.reproduction import Compared, comparison_table
 
 CURVES = pd.DataFrame(
     [
@@ -49,6 +52,21 @@ def test_figure_4_has_a_line_for_each_number_of_validations() -> None:
     without = proposals_validations(CELLS.assign(error=float("nan"), deviation=float("nan")))
     assert ">paper<" not in write(without)
     assert len(without.axes) == 1
+
+
+def test_the_papers_numbers_stand_beside_ours() -> None:
+    rows = [
+        Compared("fixed", "cifar10", PublishedError(5.98, 0.5), (6.0, 6.2)),
+        Compared("fixed", "cifar100", PublishedError(27.6, 1.6), (27.0,)),
+        Compared("random", "cifar10", PublishedError(5.97, 0.17), ()),
+    ]
+    figure = paper_and_ours(comparison_table(rows))
+    first, second = figure.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["fixed", "random"]
+    assert next(list(line.get_xdata()) for line in second.lines if len(line.get_xdata()) == 1) == [27.6]
+    text = write(figure)
+    assert ">paper<" in text
+    assert ">ours<" in text
 
 
 def test_every_training_has_its_curves() -> None:

@@ -35,6 +35,7 @@ def test_within_means_that_the_ranges_meet() -> None:
     table = comparison_table(rows).set_index("row")
     assert table["within"].to_dict() == {"near": "yes", "far": "no", "reaches": "yes", "one": "no", "none": "-"}
     assert table.at["near", "difference"] == -1.0
+    assert table["each"].to_dict() == {"near": "5 7", "far": "5 7", "reaches": "5 7", "one": "7.62", "none": ""}
     shown = in_short(comparison_table(rows)).set_index("row")
     assert shown.loc["far", ["paper", "ours", "difference"]].tolist() == ["7.50±0.05", "6.00±1.41", "-1.50"]
     assert shown.loc["one", ["paper", "ours"]].tolist() == ["7.50±0.10", "7.62"]
@@ -105,6 +106,18 @@ def test_studies_of_several_seeds(tmp_path: Path) -> None:
     a2 = {(each.row, each.quantity): list(each.ours) for each in COMPARED["tableA2"](tmp_path)}
     assert a2["zc-pt(nwot)", "none"] == [0, 1]
     assert {each.row: list(each.ours) for each in COMPARED["table1"](tmp_path)}["tenas"] == [7.19, 7.19]
+
+
+def test_settings(tmp_path: Path) -> None:
+    for size, weights in ((16, 1), (32, 1), (32, 10)):
+        fields = {"batch_size": size, "proposal_weights": weights}
+        save(tmp_path / f"{size}-{weights}", [float(size + weights)], **fields)
+    rows = {each.row: list(each.ours) for each in COMPARED["settings"](tmp_path)}
+    assert rows == {
+        "nwot-released, batch 16, 1 and 1 sets of weights": [17.0],
+        "nwot-released, batch 32, 1 and 1 sets of weights": [33.0],
+        "nwot-released, batch 32, 10 and 1 sets of weights": [42.0],
+    }
 
 
 def test_other_spaces(tmp_path: Path) -> None:

@@ -288,6 +288,7 @@ def test_a_run_is_named_by_its_whole_configuration() -> None:
         "error": 0.01,
         "validation_proxy": "x",
         "validation_weights": 4,
+        "proposal_weights": 4,
         "neighbours": 2,
         "finalists": 2,
         "finalist_epochs": 2,

@@ -45,6 +45,10 @@ class AblationFlags:
     """Orders."""
     proposals: tuple[int, ...] = ()
     """Values of N. Cells share proposals and scores where they make the same: those that differ in N and V, say."""
+    batch_sizes: tuple[int, ...] = ()
+    """Images per minibatch."""
+    proposal_weight_counts: tuple[int, ...] = ()
+    """With how many sets of weights proposals are made."""
     validations: tuple[int, ...] = ()
     """Values of V."""
     validation_proxies: tuple[str, ...] = ()
@@ -70,8 +74,10 @@ class AblationFlags:
         return {
             "space": self.spaces,
             "dataset": self.datasets,
+            "batch_size": self.batch_sizes,
             "proxy": self.proxies,
             "order": self.orders,
+            "proposal_weights": self.proposal_weight_counts,
             "num_proposals": self.proposals,
             "num_validations": self.validations,
             "validation_proxy": self.validation_proxies,

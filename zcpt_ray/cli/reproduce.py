@@ -11,6 +11,7 @@ from rich.console import Console
 from zcpt_ray.cli import COMMANDS
 from zcpt_ray.cli.console import one_line_errors, open_console
 from zcpt_ray.cli.flags import Cluster, Help, parse
+from zcpt_ray.errors import UserError
 from zcpt_ray.registry import lookup
 
 REPRODUCE_HELP = Help(
@@ -22,17 +23,26 @@ At the paper's settings that takes hours on a CPU. The same command goes on wher
     (
         "zcpt reproduce table5",
         "zcpt reproduce table1 figure2 figureA6 --quick --local",
-        "zcpt reproduce --saved runs/reproduction",
+        "zcpt reproduce --saved docs/records --out runs/redrawn",
     ),
 )
 Words = tuple[str, ...]
 """A command of zcpt and its flags."""
 NAMED_SEEDS = ("0", "1", "2", "3")
 """The paper's search seeds."""
-SEARCHED: Words = ("--dataset", "cifar10", "--num-proposals", "10", "--num-validations", "100", "--batch-size", "256")
+SEARCHED: Words = (
+    *("--dataset", "cifar10", "--num-proposals", "10", "--num-validations", "100", "--batch-size", "256"),
+    *("--validation", "race"),
+)
+"""The paper's settings. A race stops where the winner of the 100 minibatches is certain: the same winner, sooner."""
 QUICK_SEARCH: Words = ("--dataset", "cifar10", "--num-proposals", "2", "--num-validations", "2", "--batch-size", "16")
 STUDIED: Words = ("--dataset", "cifar10", "--batch-size", "256")
 QUICK_STUDY: Words = ("--dataset", "cifar10", "--batch-size", "16")
+SETTINGS: Words = (
+    *("ablation", "--preset", "", "--dataset", "cifar10", "--num-proposals", "10", "--num-validations", "10"),
+    *("--batch-size", "32", "--weight-counts", "1", "2", "--seeds", *map(str, range(10))),
+)
+"""Small enough for ten seeds; each part changes what the paper's text leaves open."""
 FUNCTIONS = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
 
 
@@ -91,6 +101,13 @@ RUNS: dict[str, Runs] = {
         *("nasbench1shot1-3", "--proxies", "nwot-released"),
         quick=("--spaces", "nasbench-macro"),
     ),
+    "settings": Runs(
+        {
+            "weights": (*SETTINGS, "--proxies", "nwot-released", "nwot", "--proposal-weight-counts", "1", "10"),
+            "batches": (*SETTINGS, "--batch-sizes", "16", "64"),
+        },
+        {"weights": ("ablation", "--preset", "", *QUICK_SEARCH, "--proposal-weight-counts", "1", "2", "--seeds", "0")},
+    ),
     "final-ops": _study("final-ops", "--num-proposals", "10", "--proxy", "nwot", quick=("--num-proposals", "2")),
     "toy-chain": _study("toy-chain", "--longest-chain", "8", quick=("--longest-chain", "2")),
 }
@@ -104,6 +121,7 @@ PAPER_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tableA2": ("Table A2: ops in ten proposed architectures", ("final-ops",)),
     "tableA3": ("Table A3: tenas, by search seed", ("tenas",)),
     "tableA10": ("Tables A10 and A11: NAS-Bench-1Shot1 and NAS-Bench-Macro", ("spaces",)),
+    "settings": ("Table 2, nwot: what the text leaves open", ("settings",)),
     "figure2": ("Figure 2: op scores beside accuracies at iteration 0", ("initial",)),
     "figure4": ("Figure 4: distinct architectures by N", ("proposals",)),
     "figureA6": ("Figure A6: op scores on a chain of eight layers", ("toy-chain",)),
@@ -116,13 +134,15 @@ class ReproduceFlags:
     """What to repeat, and where."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """table1, table2, table5, tableA2, tableA3, tableA10, figure2, figure4, figureA6; by default all."""
+    """table1, table2, table5, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by default all, or
+    those that are saved.
+    """
     quick: bool = False
     """One seed and small settings, in OUT/quick: shows that everything runs, and reproduces nothing."""
     saved: str = ""
-    """Show the tables that an earlier call has left in this folder, and compute nothing."""
+    """Take the tables from this folder, where an earlier call has left them; compute nothing."""
     out: str = "runs/reproduction"
-    """Folder, local or a URI, of all runs, and of a table for each name (.csv, .md, .tex, .parquet)."""
+    """Folder, local or a URI, of all runs, and of a table (.csv, .md, .tex, .parquet) and a figure for each name."""
     cluster: Cluster = field(default_factory=Cluster)
 
 
@@ -139,10 +159,11 @@ def run(flags: ReproduceFlags, console: Console) -> None:
         UserError: an unknown table, missing data, or saved tables that are not there.
         SystemExit: a command failed; what it has computed stays.
     """
-    names = flags.tables or tuple(PAPER_TABLES)
-    for name in names:
+    for name in flags.tables:
         lookup(PAPER_TABLES, name, "table")
     from zcpt_ray.benchmarks.tables import require_benchmark
+    from zcpt_ray.reports.figures import paper_and_ours
+    from zcpt_ray.reports.output import Output
     from zcpt_ray.reports.reproduction import COMPARED, comparison_table, in_short
     from zcpt_ray.reports.tables import write_table
     from zcpt_ray.reports.terminal import print_table
@@ -152,19 +173,23 @@ def run(flags: ReproduceFlags, console: Console) -> None:
     if not flags.saved:
         require_benchmark("nasbench201", "zcpt reproduce")
     place = f"{flags.out}/quick" if flags.quick else flags.out  # quick runs are never taken for the others
-    out = any_path(flags.saved or place)
+    out, saved = any_path(place), any_path(flags.saved)
+    known = [name for name in PAPER_TABLES if flags.saved and (saved / f"{name}.parquet").exists()]
+    if flags.saved and not known:
+        raise UserError(f"{flags.saved} has no table of zcpt reproduce, as {next(iter(PAPER_TABLES))}.parquet")
     done: set[str] = set()
-    for name in names:
+    for name in flags.tables or known or PAPER_TABLES:
         title, folders = PAPER_TABLES[name]
         if flags.saved:
-            table = read_parquet(out / f"{name}.parquet")
+            table = read_parquet(saved / f"{name}.parquet")
         else:
             for folder in folders:
                 if folder not in done:
                     _fill(flags, f"{place}/{folder}", RUNS[folder], console)
                     done.add(folder)
             table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])
-            write_table(table, out / name)
+        write_table(table, out / name)
+        Output(out, console).figure(paper_and_ours(table), name)
         print_table(console, in_short(table), f"{title}{' (quick: reproduces nothing)' if flags.quick else ''}")
 
 

@@ -28,7 +28,7 @@ from zcpt_ray.search.validation import with_benchmark
 from zcpt_ray.storage.paths import AnyPath
 
 AXES = (
-    *("space", "dataset", "batch_size", "proxy", "order", "num_proposals", "num_validations"),
+    *("space", "dataset", "batch_size", "proxy", "order", "proposal_weights", "num_proposals", "num_validations"),
     *("validation_proxy", "validation_weights", "neighbours", "finalists", "seed"),
 )
 """Fields of a configuration that a grid varies, slowest first."""

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +15,9 @@ from zcpt_ray.reports.tables import sample_deviation
 from zcpt_ray.storage.paths import AnyPath, write_whole
 
 mpl.use("Agg")
+
+OUR_MARKS: dict[str, Any] = {"marker": "o", "capsize": 3, "linestyle": "", "label": "ours"}
+PAPER_MARKS = OUR_MARKS | {"marker": "x", "color": "#d95f02", "label": "paper"}
 
 
 def save_figure(figure: Figure, stem: AnyPath) -> None:
@@ -195,6 +199,27 @@ def settings_with_intervals(table: pd.DataFrame) -> Figure:
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(settings)), [_plain(setting) for setting in settings], fontsize=8)
     panels[0].invert_yaxis()
+    return figure
+
+
+def paper_and_ours(table: pd.DataFrame) -> Figure:
+    """Means with their deviations, from a `comparison_table` of `reproduction`, the paper's above ours.
+
+    A panel per quantity, a line per row.
+    """
+    rows, quantities = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["quantity"]))
+    figure = Figure(figsize=(3 + 3 * len(quantities), 1.2 + 0.4 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, len(quantities), sharey=True, squeeze=False)[0]
+    for axes, quantity in zip(panels, quantities, strict=True):
+        known = table[table["quantity"] == quantity]
+        places = np.array([rows.index(row) for row in known["row"]])
+        axes.errorbar(known["paper"], places - 0.12, xerr=known["paper deviation"], **PAPER_MARKS)
+        axes.errorbar(known["ours"], places + 0.12, xerr=known["deviation"], **OUR_MARKS)
+        axes.set_xlabel(quantity)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(rows)), [_plain(row) for row in rows], fontsize=8)
+    panels[0].invert_yaxis()
+    panels[0].legend(fontsize=8)
     return figure
 
 

@@ -51,7 +51,8 @@ class Compared:
         found = {"row": self.row, "quantity": self.quantity, "paper": self.paper.mean}
         found |= {"paper deviation": self.paper.deviation, "ours": mean, "deviation": deviation}
         within = "-" if math.isnan(mean) else "yes" if near else "no"
-        return found | {"values": len(self.ours), "difference": difference, "within": within}
+        each = " ".join(f"{value:g}" for value in self.ours)
+        return found | {"values": len(self.ours), "difference": difference, "within": within, "each": each}
 
 
 Compare = Callable[[AnyPath], Iterator[Compared]]
@@ -118,6 +119,21 @@ def _search_name(result: SearchResult) -> str:
 def of_table_5(folder: AnyPath) -> Iterator[Compared]:
     """By order."""
     return _of_errors(_results(folder), TABLE_5, lambda result: result.config.order)
+
+
+def of_settings(folder: AnyPath) -> Iterator[Compared]:
+    """Of zc-pt with nwot in random order: what the text leaves open, changed one by one."""
+    results = sorted(_results(folder), key=lambda result: (result.config.batch_size, _setting(result)))
+    for setting in dict.fromkeys(map(_setting, results)):
+        group = [result for result in results if _setting(result) == setting]
+        values = benchmark_values(group, "cifar10")
+        yield Compared(setting, "cifar10: test error [%]", TABLE_2["zero-cost-pt nwot"], values)
+
+
+def _setting(result: SearchResult) -> str:
+    config = result.config
+    weights = f"{config.proposal_weights} and {config.validation_weights} sets of weights"
+    return f"{config.proxy}, batch {config.batch_size}, {weights}"
 
 
 def of_other_spaces(folder: AnyPath) -> Iterator[Compared]:
@@ -194,6 +210,7 @@ COMPARED: dict[str, Compare] = {
     "tableA2": of_table_a2,
     "tableA3": of_table_a3,
     "tableA10": of_other_spaces,
+    "settings": of_settings,
     "figure2": of_figure_2,
     "figure4": of_figure_4,
     "figureA6": of_figure_a6,

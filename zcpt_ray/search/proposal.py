@@ -50,9 +50,9 @@ def propose(
     return Proposal(index, search.space.encode(found.arch), found.decisions, found.num_evaluations, seconds)
 
 
-def untrained_supernet(search: Search, num_classes: int) -> Supernet:
-    """The supernet with the weights of the search seed, on this process's device."""
-    seed = derive_seed(search.config.seed, "supernet")
+def untrained_supernet(search: Search, num_classes: int, index: int = 0) -> Supernet:
+    """The supernet with the weights that proposal `index` starts from, on this process's device."""
+    seed = search.weights_seed(index % search.config.proposal_weights)
     return search.space.supernet(num_classes, seed).to(local_device(search.config.device))
 
 
@@ -66,8 +66,8 @@ class ProposalScores:
 
     @cached_property
     def supernet(self) -> Supernet:
-        """Of the search seed."""
-        return untrained_supernet(self.search, self.data.images.num_classes)
+        """With this proposal's weights."""
+        return untrained_supernet(self.search, self.data.images.num_classes, self.index)
 
     @cached_property
     def batch(self) -> Batch:
@@ -123,9 +123,9 @@ class KnownSteps:
 def _discretize(search: Search, data: SearchData, index: int, steps: KnownSteps) -> Proposed:
     """Discretize the whole supernet once.
 
-    The supernet's weights are those of the search seed; order and minibatches are drawn for this index.
+    The supernet's weights are one of `proposal_weights` sets; order and minibatches are drawn for this index.
     """
-    scorer = OpScorer(search, data)
+    scorer = OpScorer(search, data, index)
     arch = PartialArch.all_open(search.space.edges)
     decisions: list[Decision] = []
     evaluations = 0
@@ -159,15 +159,15 @@ def _steps(search: Search, index: int) -> Iterator[list[Visit]]:
 
 
 class OpScorer:
-    """Rates the ops of one supernet as a search says, from the evidence that its scoring needs.
+    """Rates the ops of the supernet of proposal `index` as a search says, from the evidence that its scoring needs.
 
     A trained supernet is trained here first, which takes its time; `decided` trains it on where the scoring wants that.
     """
 
-    def __init__(self, search: Search, data: SearchData) -> None:
+    def __init__(self, search: Search, data: SearchData, index: int = 0) -> None:
         self.search = search
         self.data = data
-        self.supernet = untrained_supernet(search, data.images.num_classes)
+        self.supernet = untrained_supernet(search, data.images.num_classes, index)
         self.op_params = self.supernet.op_params()
         self.oracle = None if data.values is None else Oracle.of(search.space, data.values)
         self.trained: SupernetTrainer | None = None

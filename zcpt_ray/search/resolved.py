@@ -19,6 +19,7 @@ from zcpt_ray.search.methods import METHODS
 from zcpt_ray.search.orders import ORDERS, Order
 from zcpt_ray.search.proposing import Method
 from zcpt_ray.search.scoring import SCORINGS, ProxyScores, Scoring
+from zcpt_ray.seeding import derive_seed
 from zcpt_ray.spaces import SPACES, Space, find_space
 from zcpt_ray.storage.paths import file_digest
 
@@ -66,8 +67,13 @@ class Search:
         if not space.has_supernet and (method is None or method.asks_supernet):
             raise UserError(space.refusal)
         if config.confidence and (method or not isinstance(scoring.evidence, ProxyScores)):
-            how = f"method {method.name!r}" if method else f"scoring {scoring.name!r}"
-            raise UserError(f"confidence asks a proxy on more minibatches, and {how} asks none: leave out --confidence")
+            raise UserError(
+                f"confidence asks a proxy on more minibatches, and {_how(method, scoring)} asks none: leave out"
+                " --confidence"
+            )
+        asks = method.asks_proxy if method else isinstance(scoring.evidence, ProxyScores)
+        if config.proposal_weights > 1 and not asks:
+            raise UserError(f"{_how(method, scoring)} asks no proxy of untrained weights: leave out --proposal-weights")
         order, scope = lookup(ORDERS, config.order, "order"), config.scope or scoring.scope
         if order.compares_edges and scope == "edge" and proxy.is_relative:
             raise UserError(
@@ -139,6 +145,10 @@ class Search:
         own = {name: content for name, content in self.own.items() if name.split()[0] in kinds}
         return depends | ({"own": own} if own else {})
 
+    def weights_seed(self, number: int = 0) -> int:
+        """Draws the untrained weights of the search seed; `number` counts further sets of them."""
+        return derive_seed(self.config.seed, "supernet", *[number] * bool(number))
+
     @property
     def run_id(self) -> str:
         """A short digest of the identity: the name of the run."""
@@ -150,6 +160,10 @@ def with_proxy(config: SearchConfig, name: str) -> SearchConfig:
     return dataclasses.replace(
         config, proxy=name, aggregation=config.aggregation if "+" in name else SearchConfig.aggregation
     )
+
+
+def _how(method: Method | None, scoring: Scoring) -> str:
+    return f"method {method.name!r}" if method else f"scoring {scoring.name!r}"
 
 
 def _proxies(config: SearchConfig, scoring: Scoring) -> tuple[Proxy, Proxy]:

@@ -47,7 +47,7 @@ class Networks:
         Raises:
             UserError: a text is not an architecture of the space.
         """
-        space, seed = search.space, derive_seed(search.config.seed, "supernet", *[weights] * bool(weights))
+        space, seed = search.space, search.weights_seed(weights)
         specs = [space.decode(arch) for arch in archs]
         proxy = search.validation_proxy
         if proxy.measure_variants:
