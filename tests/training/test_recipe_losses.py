@@ -115,7 +115,8 @@ def plain(trainer: Trainer, rate: float, decay: float, darts: bool, seen: list[T
     """
     net, config = trainer.net, trainer.plan.config
     epochs, size = config.epochs, config.batch_size
-    assert epochs and size
+    assert epochs
+    assert size
     exactly(net)
     weights, others = list(net.parameters()), iter(seen)
     sgd = PlainSGD(weights, decay, nesterov=not darts)
