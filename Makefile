@@ -11,7 +11,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart 0 -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
 
-.PHONY: search test check wheel
+.PHONY: search test check site wheel
 
 # The main job on the embedded data set: about a minute and a half on two cores.
 search: $(STAMP)
@@ -25,6 +25,11 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(PYTEST)
+
+# The documentation as a site, in build/site/, for a browser; it also works from a folder.
+site: $(STAMP)
+	$(PYTHON) -m pip install --quiet --requirement docs/site/requirements.txt
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
 
 # What pip installs, in build/wheel/; build/ may hold modules that are gone.
 wheel: $(STAMP)

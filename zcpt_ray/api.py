@@ -244,7 +244,7 @@ def ablation(
 
     Raises:
         UserError: an unknown name; or some cells failed, each for the reason that is given, and the others are
-        finished.
+            finished.
     """
     console, place = open_console(), any_path(out)
     base = fitted_to_data(_configured(SearchConfig, "ablation", config), config)

@@ -2,34 +2,43 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from command_line import Zcpt, understood
+from report_runs import save_search
 
 from zcpt_ray.cli.reproduce import PAPER_TABLES, RUNS
-from zcpt_ray.reports.published import PublishedError
-from zcpt_ray.reports.reproduction import COMPARED, Compared, comparison_table
-from zcpt_ray.reports.tables import write_table
+from zcpt_ray.reports.reproduction import COMPARED
 
 
-def test_saved_tables_are_shown_and_nothing_is_computed(zcpt: Zcpt, tmp_path: Path) -> None:
-    table = comparison_table([Compared("order fixed", "error", PublishedError(5.98, 0.5), (6.03, 6.11))])
-    write_table(table, tmp_path / "saved" / "table5")
+def test_what_is_finished_is_compared_here_and_from_records(zcpt: Zcpt, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for seed, error in enumerate((6.03, 6.11)):
+        save_search(runs / "orders" / "cells" / f"c{seed}", seed, error, order="fixed")
     drawn = tmp_path / "drawn"
-    for named in (["table5"], []):  # without a name all that are there
-        ended = zcpt("reproduce", *named, "--saved", str(tmp_path / "saved"), "--out", str(drawn))
-        assert (ended.code, ended.err) == (0, "")
-        assert "Table 5: orders" in ended.out
-        assert "5.98±0.50" in ended.out
-        assert "+0.09" in ended.out
-    assert {path.name for path in drawn.iterdir()} == {
-        f"table5.{kind}" for kind in ("csv", "md", "tex", "parquet", "png", "svg")
-    }
-    empty = zcpt("reproduce", "--saved", str(tmp_path / "none"))
+    from_records = ["--saved", str(runs / "records"), "--out", str(drawn)]
+    for places in (["--out", str(runs)], from_records):
+        for named in (["table5"], []):  # without a name all of which something is there
+            ended = zcpt("reproduce", *named, "--finished", *places)
+            assert (ended.code, ended.err) == (0, "")
+            assert "Table 5: orders" in ended.out
+            assert "5.98±0.50" in ended.out
+            assert "+0.09" in ended.out
+    made = {f"table5.{kind}" for kind in ("csv", "md", "tex", "parquet", "png", "svg")}
+    assert {path.name for path in drawn.iterdir()} == {*made, "orders", "records"}
+    assert pd.read_parquet(drawn / "table5.parquet").equals(pd.read_parquet(runs / "table5.parquet"))
+    nothing = zcpt("reproduce", "table2", "--finished", "--out", str(runs))
+    assert (nothing.code, nothing.err) == (2, f"error: nothing is finished in {runs}\n")
+
+
+def test_bad_records_are_refused(zcpt: Zcpt, tmp_path: Path) -> None:
+    empty = zcpt("reproduce", "--finished", "--saved", str(tmp_path / "none"), "--out", str(tmp_path))
     assert empty.code == 2
-    assert "has no table of zcpt reproduce, as table1.parquet" in empty.err
-    missing = zcpt("reproduce", "table2", "--saved", str(tmp_path / "saved"))
-    assert missing.code == 2
-    assert "table2.parquet" in missing.err
+    assert "none has no records of zcpt reproduce, as initial.parquet" in empty.err
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "orders.parquet")
+    other = zcpt("reproduce", "--finished", "--saved", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert other.code == 2
+    assert "orders.parquet must have columns path and content, not a" in other.err
 
 
 def test_unknown_tables_and_missing_data_are_refused(zcpt: Zcpt) -> None:

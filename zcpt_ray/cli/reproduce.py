@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -14,6 +14,9 @@ from zcpt_ray.cli.flags import Cluster, Help, parse
 from zcpt_ray.errors import UserError
 from zcpt_ray.registry import lookup
 
+if TYPE_CHECKING:
+    from zcpt_ray.storage.paths import AnyPath
+
 REPRODUCE_HELP = Help(
     "reproduce",
     """Repeat the paper's tables and figures: each number that it prints, ours, the difference, and whether the two lie
@@ -23,11 +26,13 @@ At the paper's settings that takes hours on a CPU. The same command goes on wher
     (
         "zcpt reproduce table5",
         "zcpt reproduce table1 figure2 figureA6 --quick --local",
-        "zcpt reproduce --saved docs/records --out runs/redrawn",
+        "zcpt reproduce --finished --saved docs/records --out runs/redrawn",
     ),
 )
 Words = tuple[str, ...]
 """A command of zcpt and its flags."""
+RECORDS = "records"
+"""The folder of OUT that holds its runs in few files."""
 NAMED_SEEDS = ("0", "1", "2", "3")
 """The paper's search seeds."""
 SEARCHED: Words = (
@@ -135,14 +140,18 @@ class ReproduceFlags:
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """table1, table2, table5, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by default all, or
-    those that are saved.
+    those of which something is finished.
     """
     quick: bool = False
     """One seed and small settings, in OUT/quick: shows that everything runs, and reproduces nothing."""
+    finished: bool = False
+    """Compute nothing: compare what is finished."""
     saved: str = ""
-    """Take the tables from this folder, where an earlier call has left them; compute nothing."""
+    """Go on from the records in this folder, where an earlier call has left them: OUT/records."""
     out: str = "runs/reproduction"
-    """Folder, local or a URI, of all runs, and of a table (.csv, .md, .tex, .parquet) and a figure for each name."""
+    """Folder, local or a URI, of all runs; for each name of a table (.csv, .md, .tex, .parquet) and a figure; and of
+    records, which hold the runs in few files.
+    """
     cluster: Cluster = field(default_factory=Cluster)
 
 
@@ -156,7 +165,7 @@ def run(flags: ReproduceFlags, console: Console) -> None:
     """Run what is missing, and compare table by table.
 
     Raises:
-        UserError: an unknown table, missing data, or saved tables that are not there.
+        UserError: an unknown table, missing data, no such records, or nothing that is finished.
         SystemExit: a command failed; what it has computed stays.
     """
     for name in flags.tables:
@@ -167,39 +176,53 @@ def run(flags: ReproduceFlags, console: Console) -> None:
     from zcpt_ray.reports.reproduction import COMPARED, comparison_table, in_short
     from zcpt_ray.reports.tables import write_table
     from zcpt_ray.reports.terminal import print_table
-    from zcpt_ray.storage.parquet import read_parquet
+    from zcpt_ray.storage.packed import save_packed
     from zcpt_ray.storage.paths import any_path
 
-    if not flags.saved:
+    if not flags.finished:
         require_benchmark("nasbench201", "zcpt reproduce")
-    place = f"{flags.out}/quick" if flags.quick else flags.out  # quick runs are never taken for the others
-    out, saved = any_path(place), any_path(flags.saved)
-    known = [name for name in PAPER_TABLES if flags.saved and (saved / f"{name}.parquet").exists()]
-    if flags.saved and not known:
-        raise UserError(f"{flags.saved} has no table of zcpt reproduce, as {next(iter(PAPER_TABLES))}.parquet")
+    out = any_path(f"{flags.out}/quick" if flags.quick else flags.out)  # quick runs are never taken for the others
+    if flags.saved:
+        _unpack(any_path(flags.saved), out)
     done: set[str] = set()
-    for name in flags.tables or known or PAPER_TABLES:
+    shown = 0
+    for name in flags.tables or PAPER_TABLES:
         title, folders = PAPER_TABLES[name]
-        if flags.saved:
-            table = read_parquet(saved / f"{name}.parquet")
-        else:
-            for folder in folders:
-                if folder not in done:
-                    _fill(flags, f"{place}/{folder}", RUNS[folder], console)
-                    done.add(folder)
-            table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])
+        for folder in folders:
+            if folder not in done and not flags.finished:
+                _fill(flags, out / folder, RUNS[folder], console)
+            if folder not in done and (out / folder).exists():
+                save_packed(out / folder, out / RECORDS / f"{folder}.parquet")
+            done.add(folder)
+        table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])
+        if flags.finished and (table.empty or not table["values"].any()):
+            continue
+        shown += 1
         write_table(table, out / name)
         Output(out, console).figure(paper_and_ours(table), name)
         print_table(console, in_short(table), f"{title}{' (quick: reproduces nothing)' if flags.quick else ''}")
+    if not shown:
+        raise UserError(f"nothing is finished in {out}")
 
 
-def _fill(flags: ReproduceFlags, folder: str, runs: Runs, console: Console) -> None:
+def _unpack(saved: "AnyPath", out: "AnyPath") -> None:
+    """Have the runs of the records `saved` in `out`."""
+    from zcpt_ray.storage.packed import unpack
+
+    known = {name: saved / f"{name}.parquet" for name in RUNS if (saved / f"{name}.parquet").exists()}
+    if not known:
+        raise UserError(f"{saved} has no records of zcpt reproduce, as {next(iter(RUNS))}.parquet")
+    for name, records in known.items():
+        unpack(records, out / name)
+
+
+def _fill(flags: ReproduceFlags, folder: "AnyPath", runs: Runs, console: Console) -> None:
     """Run the commands of a folder; each goes on where it stopped."""
     cluster = flags.cluster
     where = ["--local"] if cluster.local else [*(["--address", cluster.address] if cluster.address else [])]
     if not cluster.local:
         where += ["--cpus-per-task", str(cluster.cpus_per_task), "--gpus-per-task", str(cluster.gpus_per_task)]
     for part, words in (runs.quick if flags.quick else runs.commands).items():
-        given = [*words[1:], *where, "--out", f"{folder}/{part}" if part else folder]
+        given = [*words[1:], *where, "--out", str(folder / part if part else folder)]
         console.print(f"zcpt {words[0]} {' '.join(given)}", soft_wrap=True, highlight=False)
         import_module(f"zcpt_ray.cli.{COMMANDS[words[0]][0]}").main(given)

@@ -148,7 +148,7 @@ def task_options(device: str, resources: TaskResources) -> dict[str, float]:
 
     Raises:
         UserError: the cluster has no GPU and one was asked for, or none of its nodes can ever give a task what it
-        needs.
+            needs.
     """
     nodes = [*nodes_there(), *map(NodeKind.of, nodes_to_come())]
     have_gpu = any(node.gpus for node in nodes)

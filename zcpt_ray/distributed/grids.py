@@ -77,7 +77,7 @@ def run_grid(
 
     Raises:
         UserError: `out` cannot be written or not be seen from every node, a tracker is unknown or not installed, or the
-        cluster cannot run a trial.
+            cluster cannot run a trial.
     """
     require_trackers(options.trackers)
     asked = task_options(options.device, options.resources)

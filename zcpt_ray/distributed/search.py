@@ -67,7 +67,7 @@ def run_search(
 
     Raises:
         UserError: missing data, a cluster that cannot run it, a run directory of another run, a NaN score, or something
-        of the user's own that cannot be sent to workers.
+            of the user's own that cannot be sent to workers.
     """
     started = time.perf_counter()
     options = task_options(search.config.device, resources or TaskResources())

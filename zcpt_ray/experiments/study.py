@@ -106,7 +106,7 @@ def run_study(
 
     Raises:
         UserError: missing data, a function whose evidence is not to be had, or edges that do not keep one of several
-        ops.
+            ops.
     """
     _refuse_other_edges(runs)
     missing = [run for run in runs if not (directory / run.file_name).exists()]

@@ -213,7 +213,7 @@ def score_network(proxy: Proxy, net: nn.Module, batch: Batch) -> float:
 
     Raises:
         UserError: a proxy that only ranks networks against each other or left the network in another state, a measure
-        that is NaN, or arguments of another kind.
+            that is NaN, or arguments of another kind.
     """
     if not isinstance(net, nn.Module) or not isinstance(batch, Batch):
         raise UserError(

@@ -158,7 +158,7 @@ def network_values(search: Search, images: ImageSet, spread: Spread = spread_loc
 
     Raises:
         UserError: the benchmark table is missing or does not know the data set, or the space is too large to score
-        whole.
+            whole.
     """
     if isinstance(search.scoring.evidence, EveryScore):
         return _as_floats(score_table(search, images, spread))

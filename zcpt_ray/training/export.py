@@ -41,7 +41,7 @@ def export_model(model: TrainedModel, format: str, folder: Path) -> list[Path]:
 
     Raises:
         UserError: an unknown format, missing packages, a network that cannot be written so, or one that gives other
-        logits then.
+            logits then.
     """
     write = lookup(EXPORTS, format, "format")
     folder.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ class TrainPlan:
 
         Raises:
             UserError: an unknown name, an architecture that is not of the space, or a size that the space does not
-            take.
+                take.
         """
         config = replace(config, space=located(config.space, SPACES), dataset=located(config.dataset, DATASETS))
         recipe = lookup(RECIPES, config.recipe, "recipe")

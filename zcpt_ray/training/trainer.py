@@ -49,7 +49,7 @@ def train(plan: TrainPlan, directory: AnyPath | None = None, worker: WorkerPart 
 
     Raises:
         UserError: at once, what `training_device` refuses, or a directory that is another run's; later, missing data,
-        too few images, a damaged checkpoint, or a loss that is not finite.
+            too few images, a damaged checkpoint, or a loss that is not finite.
     """
     training_device(plan.config)
     if directory and worker.rank == 0:

@@ -1,0 +1,51 @@
+"""What runs have left in a folder, packed into a table of files, so that a few small ones hold hours of work."""
+
+from pathlib import PurePosixPath
+
+from zcpt_ray.errors import UserError
+from zcpt_ray.storage.parquet import read_parquet
+from zcpt_ray.storage.paths import AnyPath, write_whole
+
+PACKED = (".json", ".jsonl", ".parquet", ".csv")
+"""Results and scores; figures and texts are made of these."""
+LEFT_OUT = ("tune", "owners")
+"""Folders of what is of no use elsewhere: Ray Tune's own logs, and who is at work."""
+
+
+def save_packed(folder: AnyPath, file: AnyPath) -> None:
+    """Write a table with a row per file below `folder`: its `path` from there, and its `content` in bytes."""
+    import pandas as pd
+
+    files = dict(sorted(_files(folder, "")))
+    table = pd.DataFrame({"path": list(files), "content": [place.read_bytes() for place in files.values()]})
+    write_whole(file, table.to_parquet(compression="zstd"))
+
+
+def unpack(file: AnyPath, folder: AnyPath) -> None:
+    """Write what `save_packed` has put into `file` below `folder`. Files that are there stay as they are.
+
+    Raises:
+        UserError: it is no such table, or a path in it leads out of the folder.
+    """
+    table = read_parquet(file)
+    if list(table.columns) != ["path", "content"]:
+        raise UserError(f"{file} must have columns path and content, not {', '.join(table.columns)}")
+    for path, content in zip(table["path"], table["content"], strict=True):
+        parts = PurePosixPath(path).parts
+        if PurePosixPath(path).is_absolute() or ".." in parts:
+            raise UserError(f"{file} holds a file that would lie outside of {folder}: {path}")
+        place = folder
+        for part in parts:
+            place = place / part
+        if not place.exists():
+            write_whole(place, content)
+
+
+def _files(folder: AnyPath, within: str) -> list[tuple[str, AnyPath]]:
+    found: list[tuple[str, AnyPath]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += _files(entry, f"{within}{entry.name}/") if entry.name not in LEFT_OUT else []
+        elif PurePosixPath(entry.name).suffix in PACKED:
+            found.append((f"{within}{entry.name}", entry))
+    return found
