@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 def commands() -> str:
     """The help of every command."""
-    os.environ["COLUMNS"] = "110"
+    os.environ["COLUMNS"] = "84"  # as wide as the page
     parts = [f"# Commands\n\n```text\n{overview()}\n```\n"]
     for name, (_, summary) in COMMANDS.items():
         printed = io.StringIO()
