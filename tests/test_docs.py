@@ -22,7 +22,8 @@ from zcpt_ray.search.scoring import SCORINGS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *TUTORIALS]
 MOST_WORDS = 900
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -111,9 +112,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not lost
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=shown)
+@pytest.mark.parametrize("page", sorted({*PAGES[1:]} - {*TUTORIALS}), ids=shown)
 def test_the_readme_leads_to_each_page(page: Path) -> None:
     assert f"(docs/{page.name}" in README.read_text(encoding="utf-8")
+
+
+def test_the_tutorials_are_listed() -> None:
+    listed = LINK.findall((ROOT / "docs" / "tutorials" / "index.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == [page.name for page in TUTORIALS if page.name != "index.md"]
+    assert "(docs/tutorials/index.md)" in README.read_text(encoding="utf-8")
 
 
 def test_jobs_that_are_named_are_there() -> None:
@@ -162,9 +169,14 @@ def test_the_session_of_the_readme_prints_what_it_says(where: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES[1:] if blocks(page, "python")], ids=shown)
 def test_the_python_of_a_page_runs(page: Path) -> None:
-    """As one script, in a folder with photos and the example of a space."""
+    """As one script, in a folder with photos and the example of a space; a tutorial prints what it shows."""
     for label in ("cats", "dogs"):
         for index in range(12):
             write_image(Path("photos", label, f"{index}.png"), smooth(index))
     shutil.copy(ROOT / "docs" / "own_space.py", "own_space.py")
-    assert run_python("\n\n".join(blocks(page, "python")))
+    printed = run_python("\n\n".join(blocks(page, "python")))
+    assert printed
+    if page in TUTORIALS and (said := blocks(page, "text")):
+        assert [line.rstrip() for line in printed.splitlines()] == [
+            line.rstrip() for text in said for line in text.splitlines()
+        ]
