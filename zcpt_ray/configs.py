@@ -158,7 +158,7 @@ class SearchConfig:
     """Proxy that scores candidates end to end; by default the one that scores ops."""
     validation_weights: int = 1
     """Score candidates with so many sets of untrained weights, in turn from minibatch to minibatch; the first are those
-    that ops are scored with.
+    that ops are scored with. 0 gives each candidate weights of its own, as the paper's released code does.
     """
     neighbours: int = 0
     """The architectures one op away from so many of the best candidates become candidates too."""
@@ -225,7 +225,7 @@ class SearchConfig:
             "seed": 0,
             "evaluations": 1,
             "neighbours": 0,
-            "validation_weights": 1,
+            "validation_weights": 0,
             "finalists": 0,
             "finalist_epochs": 1,
             "finalist_images": 0,

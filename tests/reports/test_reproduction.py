@@ -110,13 +110,17 @@ def test_studies_of_several_seeds(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path) -> None:
     for size, weights in ((16, 1), (32, 1), (32, 10)):
-        fields = {"batch_size": size, "proposal_weights": weights}
+        fields = {
+            "batch_size": size,
+            "proposal_weights": weights,
+            "validation_weights": 1 % weights if size == 32 else 2,
+        }
         save(tmp_path / f"{size}-{weights}", [float(size + weights)], **fields)
     rows = {each.row: list(each.ours) for each in COMPARED["settings"](tmp_path)}
     assert rows == {
-        "nwot-released, batch 16, 1 and 1 sets of weights": [17.0],
-        "nwot-released, batch 32, 1 and 1 sets of weights": [33.0],
-        "nwot-released, batch 32, 10 and 1 sets of weights": [42.0],
+        "nwot-released, batch 16: proposed with 1 sets of weights, judged with 2": [17.0],
+        "nwot-released, batch 32: proposed with 1 sets of weights, each judged with its own": [33.0],
+        "nwot-released, batch 32: proposed with 10 sets of weights, judged with 1": [42.0],
     }
 
 

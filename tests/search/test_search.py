@@ -130,6 +130,20 @@ def test_sets_of_weights_take_turns_from_minibatch_to_minibatch(proxy: str, data
         assert len(set(three.values())) == 3
 
 
+@pytest.mark.parametrize("proxy", ["nwot", "l2_norm"])
+def test_candidates_with_weights_of_their_own(proxy: str, data: SearchData) -> None:
+    """Whoever else is there; and none of them those of the supernet."""
+    archs = ["nor_conv_3x3>skip_connect", "nor_conv_3x3>nor_conv_1x1"]
+    config = dataclasses.replace(CONFIG, proxy=proxy)
+    shared, own = (Search.of(dataclasses.replace(config, validation_weights=sets)) for sets in (1, 0))
+    found = measures(own, data, archs, range(3))
+    assert found == [measures(own, data, [arch], range(3))[0] for arch in archs]
+    assert all(one != other for one, other in zip(found, measures(shared, data, archs, range(3)), strict=True))
+    assert shared.validated_by != own.validated_by
+    if proxy == "l2_norm":
+        assert [len(set(values.values())) for values in found] == [1, 1], "the same on every minibatch"
+
+
 @pytest.mark.parametrize("proxy", ["nwot", "nwot-released", "snip", "synflow", "params"])
 @pytest.mark.parametrize("space", ["nasbench201", "darts-small"])
 def test_candidates_that_are_validated_together_are_networks_on_their_own(

@@ -45,7 +45,7 @@ STUDIED: Words = ("--dataset", "cifar10", "--batch-size", "256")
 QUICK_STUDY: Words = ("--dataset", "cifar10", "--batch-size", "16")
 SETTINGS: Words = (
     *("ablation", "--preset", "", "--dataset", "cifar10", "--num-proposals", "10", "--num-validations", "10"),
-    *("--batch-size", "32", "--weight-counts", "1", "2", "--seeds", *map(str, range(10))),
+    *("--batch-size", "32", "--weight-counts", "0", "1", "2", "--seeds", *map(str, range(10))),
 )
 """Small enough for ten seeds; each part changes what the paper's text leaves open."""
 FUNCTIONS = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")

@@ -132,8 +132,9 @@ def of_settings(folder: AnyPath) -> Iterator[Compared]:
 
 def _setting(result: SearchResult) -> str:
     config = result.config
-    weights = f"{config.proposal_weights} and {config.validation_weights} sets of weights"
-    return f"{config.proxy}, batch {config.batch_size}, {weights}"
+    judged = f"judged with {config.validation_weights}" if config.validation_weights else "each judged with its own"
+    weights = f"proposed with {config.proposal_weights} sets of weights, {judged}"
+    return f"{config.proxy}, batch {config.batch_size}: {weights}"
 
 
 def of_other_spaces(folder: AnyPath) -> Iterator[Compared]:

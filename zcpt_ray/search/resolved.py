@@ -129,7 +129,7 @@ class Search:
         """What a score end to end depends on beside the architecture and the minibatch, whatever asks for it."""
         depends = self._scored_by(self.validation_proxy, "validation" if self.config.validation_proxy else "proxy")
         sets = self.config.validation_weights
-        return depends | ({"weights": sets} if sets > 1 else {})
+        return depends | ({"weights": sets} if sets != 1 else {})
 
     @property
     def scored_by(self) -> dict[str, object]:

@@ -42,18 +42,21 @@ class Networks:
 
     @classmethod
     def of(cls, search: Search, archs: Sequence[str], num_classes: int, device: str, weights: int = 0) -> "Networks":
-        """Those of encoded architectures, with the weights of the search seed; `weights` counts other sets.
+        """Those of encoded architectures, with the weights of the search seed, or each with its own.
+
+        `weights` counts other sets that all have.
 
         Raises:
             UserError: a text is not an architecture of the space.
         """
         space, seed = search.space, search.weights_seed(weights)
         specs = [space.decode(arch) for arch in archs]
-        proxy = search.validation_proxy
-        if proxy.measure_variants:
+        proxy, own = search.validation_proxy, search.config.validation_weights == 0
+        if proxy.measure_variants and not own:
             supernet = space.supernet(num_classes, seed).to(device)
             return cls(proxy, ((supernet, [PartialArch(space.edges, spec.kept) for spec in specs]),))
-        alone = [space.network(spec, num_classes, seed).to(device) for spec in specs]
+        seeds = [derive_seed(seed, arch) if own else seed for arch in archs]
+        alone = [space.network(spec, num_classes, s).to(device) for spec, s in zip(specs, seeds, strict=True)]
         return cls(proxy, tuple((network, [PartialArch.whole(network.edges)]) for network in alone))
 
     def start(self, batch: Batch) -> Measuring:
@@ -90,13 +93,14 @@ def validate(
     """What the proxy measures of the networks of `archs` on some of the V minibatches, the same for every candidate.
 
     The networks have the weights that the supernet has under the same names; with several sets of weights minibatch i
-    has set i mod `validation_weights`, each drawn anew for the supernet. Each minibatch is drawn once for all.
+    has set i mod `validation_weights`, each drawn anew for the supernet; with 0 each network has weights of its own.
+    Each minibatch is drawn once for all.
     Whom `scored` tells, before each minibatch, how many scores are taken, sees how far it is. What one network gives
     does not depend on the others.
     """
     started = time.perf_counter()
     config, device = search.config, local_device(search.config.device)
-    sets = config.validation_weights
+    sets = max(1, config.validation_weights)
     by_set = sorted(minibatches, key=lambda index: index % sets)
     measured: list[dict[int, Measured]] = [{} for _ in archs]
 
