@@ -69,8 +69,9 @@ def joined_correlations(folders: Sequence[AnyPath]) -> pd.DataFrame:
         told = read_json(folder / "config.json")
         table = found[["proxy", "Spearman", "Spearman low", "Spearman high"]].dropna()
         table.columns = ["proxy", "spearman", "low", "high"]
+        networks = len(read_parquet(folder / "networks.parquet"))  # those whose values the table has
         about = {"space": told["space"], "task": told.get("task") or told["dataset"]}
-        tables.append(table.assign(**about, networks=told["count"]))
+        tables.append(table.assign(**about, networks=networks))
     return pd.concat(tables, ignore_index=True)[["space", "task", "proxy", "spearman", "low", "high", "networks"]]
 
 
