@@ -10,6 +10,9 @@ from report_runs import save_search
 from zcpt_ray.cli.reproduce import PAPER_TABLES, RUNS
 from zcpt_ray.reports.reproduction import COMPARED
 
+SIZES = {"settings": 32, "darts": 64}
+"""Images per minibatch where it is not 256."""
+
 
 def test_what_is_finished_is_compared_here_and_from_records(zcpt: Zcpt, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
@@ -59,7 +62,7 @@ def test_every_command_is_understood(folder: str, kind: str) -> None:
         seeds = flags.seeds
         assert len(seeds) == (1 if kind == "quick" else 10 if folder == "settings" else 1 if part else 4)
         assert flags.config.dataset == "cifar10"
-        assert flags.config.batch_size == (16 if kind == "quick" else 32 if folder == "settings" else 256)
+        assert flags.config.batch_size == (16 if kind == "quick" else SIZES.get(folder, 256))
 
 
 def test_help_names_every_table(zcpt: Zcpt) -> None:

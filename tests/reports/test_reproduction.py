@@ -108,6 +108,19 @@ def test_studies_of_several_seeds(tmp_path: Path) -> None:
     assert {each.row: list(each.ours) for each in COMPARED["table1"](tmp_path)}["tenas"] == [7.19, 7.19]
 
 
+def test_darts(tmp_path: Path) -> None:
+    normal = "('sep_conv_3x3', 0), ('sep_conv_5x5', 1), ('sep_conv_3x3', 0)"
+    config = SearchConfig(space="darts", dataset="cifar10", device="cpu", order="random")
+    best = ScoredCandidate(f"Genotype(normal=[{normal}], ...)", 1.0, 1, 0, 1, 1)
+    result = SearchResult(config, best, (best,), 1, {}, None, {}, costs={"trained": {"params": 4_660_000, "flops": 1}})
+    result.save(tmp_path / "one")
+    rows = {(each.row, each.quantity): each for each in COMPARED["table4"](tmp_path)}
+    assert rows["random", "parameters [M]"].ours == [4.66]
+    assert comparison_table([rows["random", "parameters [M]"]])["within"].tolist() == ["yes"]
+    assert rows["random", "sep_conv_3x3 of 16"].ours == [2.0]
+    assert rows["global-op-iter", "parameters [M]"].ours == []
+
+
 def test_settings(tmp_path: Path) -> None:
     for size, weights in ((16, 1), (32, 1), (32, 10)):
         fields = {

@@ -48,6 +48,7 @@ SETTINGS: Words = (
     *("--batch-size", "32", "--weight-counts", "0", "1", "2", "--seeds", *map(str, range(10))),
 )
 """Small enough for ten seeds; each part changes what the paper's text leaves open."""
+DARTS: Words = ("ablation", "--preset", "", "--orders", "random", "global-op-iter")
 FUNCTIONS = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
 
 
@@ -91,6 +92,10 @@ RUNS: dict[str, Runs] = {
         {"": ("baselines", "--searches", "zero-cost-disc", "random", *QUICK_SEARCH, "--seeds", "0")},
     ),
     "orders": _searches("ablation", "--preset", "orders", quick=("--orders", "random", "fixed")),
+    "darts": Runs(
+        {"": (*DARTS, "--spaces", "darts", *_changed(SEARCHED, ("--batch-size", "64")), "--seeds", *NAMED_SEEDS)},
+        {"": (*DARTS, "--spaces", "darts-small", *QUICK_SEARCH, "--seeds", "0")},
+    ),
     "tenas": _searches("ablation", "--preset", "", "--proxies", "tenas"),
     "proposals": Runs(
         {
@@ -122,6 +127,7 @@ RUNS: dict[str, Runs] = {
 PAPER_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "table1": ("Table 1: what each function picks at iteration 0", ("initial",)),
     "table2": ("Table 2: searches and proxies on NAS-Bench-201", ("proxies", "baselines")),
+    "table4": ("Table 4: DARTS, what is found", ("darts",)),
     "table5": ("Table 5: orders", ("orders",)),
     "tableA2": ("Table A2: ops in ten proposed architectures", ("final-ops",)),
     "tableA3": ("Table A3: tenas, by search seed", ("tenas",)),
@@ -139,8 +145,8 @@ class ReproduceFlags:
     """What to repeat, and where."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """table1, table2, table5, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by default all, or
-    those of which something is finished.
+    """table1, table2, table4, table5, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by default
+    all, or those of which something is finished.
     """
     quick: bool = False
     """One seed and small settings, in OUT/quick: shows that everything runs, and reproduces nothing."""

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from zcpt_ray.reports.published import (
+    DARTS_OPS,
     FIGURE_2,
     FIGURE_4,
     FIGURE_A6,
@@ -18,7 +19,7 @@ from zcpt_ray.reports.published import (
     TABLE_A2,
     PublishedError,
 )
-from zcpt_ray.reports.published_trainings import TABLE_A3
+from zcpt_ray.reports.published_trainings import TABLE_4, TABLE_A3
 from zcpt_ray.reports.run_folders import search_directories
 from zcpt_ray.reports.tables import as_printed, benchmark_values, sample_deviation
 from zcpt_ray.search.records import SearchResult
@@ -144,6 +145,18 @@ def of_other_spaces(folder: AnyPath) -> Iterator[Compared]:
     return _of_errors(_results(folder), printed, lambda result: result.config.space)
 
 
+def of_table_4(folder: AnyPath) -> Iterator[Compared]:
+    """What is found on DARTS, by order: the size of the network that one trains, and its ops."""
+    for order, counts in DARTS_OPS.items():
+        found = [result for result in _results(folder) if result.config.order == order]
+        params = TABLE_4[f"Zero-Cost-PT, {order}"].params_m
+        assert params
+        sizes = [result.costs["trained"]["params"] / 1e6 for result in found]
+        yield Compared(order, "parameters [M]", PublishedError(params, 0.05), sizes)  # printed with one digit
+        for op, count in counts.items():
+            yield Compared(order, f"{op} of 16", count, [float(result.best.arch.count(f"'{op}'")) for result in found])
+
+
 def of_table_a3(folder: AnyPath) -> Iterator[Compared]:
     """By search seed, with tenas."""
     results = {result.config.seed: result for result in _results(folder)}
@@ -207,6 +220,7 @@ def of_figure_a6(folder: AnyPath) -> Iterator[Compared]:
 COMPARED: dict[str, Compare] = {
     "table1": of_table_1,
     "table2": of_table_2,
+    "table4": of_table_4,
     "table5": of_table_5,
     "tableA2": of_table_a2,
     "tableA3": of_table_a3,
