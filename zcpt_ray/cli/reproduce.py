@@ -43,7 +43,7 @@ SEARCHED: Words = (
 QUICK_SEARCH: Words = ("--dataset", "cifar10", "--num-proposals", "2", "--num-validations", "2", "--batch-size", "16")
 STUDIED: Words = ("--dataset", "cifar10", "--batch-size", "256")
 QUICK_STUDY: Words = ("--dataset", "cifar10", "--batch-size", "16")
-SETTINGS: Words = (
+TEN_SEEDS: Words = (
     *("ablation", "--preset", "", "--dataset", "cifar10", "--num-proposals", "10", "--num-validations", "10"),
     *("--batch-size", "32", "--weight-counts", "0", "1", "2", "--seeds", *map(str, range(10))),
 )
@@ -113,8 +113,8 @@ RUNS: dict[str, Runs] = {
     ),
     "settings": Runs(
         {
-            "weights": (*SETTINGS, "--proxies", "nwot-released", "nwot", "--proposal-weight-counts", "1", "10"),
-            "batches": (*SETTINGS, "--batch-sizes", "16", "64"),
+            "weights": (*TEN_SEEDS, "--proxies", "nwot-released", "nwot", "--proposal-weight-counts", "1", "10"),
+            "batches": (*TEN_SEEDS, "--batch-sizes", "16", "64"),
         },
         {"weights": ("ablation", "--preset", "", *QUICK_SEARCH, "--proposal-weight-counts", "1", "2", "--seeds", "0")},
     ),

@@ -106,7 +106,7 @@ TABLE_5 = {
 }
 """NAS-Bench-201 by order, with nwot, N = 10, V = 100, searched on CIFAR-10."""
 
-DARTS_OPS = {
+OPS_OF_GENOTYPES = {
     "random": {
         "sep_conv_3x3": PublishedError(6.0, 1.83),
         "sep_conv_5x5": PublishedError(8.75, 0.96),

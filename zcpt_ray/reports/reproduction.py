@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from zcpt_ray.reports.published import (
-    DARTS_OPS,
     FIGURE_2,
     FIGURE_4,
     FIGURE_A6,
+    OPS_OF_GENOTYPES,
     PUBLISHED_ERRORS,
     TABLE_1,
     TABLE_2,
@@ -147,7 +147,7 @@ def of_other_spaces(folder: AnyPath) -> Iterator[Compared]:
 
 def of_table_4(folder: AnyPath) -> Iterator[Compared]:
     """What is found on DARTS, by order: the size of the network that one trains, and its ops."""
-    for order, counts in DARTS_OPS.items():
+    for order, counts in OPS_OF_GENOTYPES.items():
         found = [result for result in _results(folder) if result.config.order == order]
         params = TABLE_4[f"Zero-Cost-PT, {order}"].params_m
         assert params
