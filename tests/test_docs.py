@@ -117,6 +117,17 @@ def test_the_readme_leads_to_each_page(page: Path) -> None:
     assert f"(docs/{page.name}" in README.read_text(encoding="utf-8")
 
 
+def test_every_page_has_its_place_in_the_site() -> None:
+    """`make site` checks the rest: links, headings, and what docstrings say of arguments and errors."""
+    placed = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]}
+    made = {"index.md", "contributing.md", "changes.md"} | {
+        f"reference/{name}.md" for name in ("api", "commands", "configuration")
+    }
+    assert len(placed) == len(set(placed))
+    assert set(placed) == pages | made
+
+
 def test_the_tutorials_are_listed() -> None:
     listed = LINK.findall((ROOT / "docs" / "tutorials" / "index.md").read_text(encoding="utf-8"))
     assert sorted(listed) == [page.name for page in TUTORIALS if page.name != "index.md"]

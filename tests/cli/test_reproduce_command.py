@@ -8,7 +8,9 @@ from command_line import Zcpt, understood
 from report_runs import save_search
 
 from zcpt_ray.cli.reproduce import PAPER_TABLES, RUNS
-from zcpt_ray.reports.reproduction import COMPARED
+from zcpt_ray.reports.reproduction import COMPARED, in_short
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 SIZES = {"settings": 32, "darts": 64}
 """Images per minibatch where it is not 256."""
@@ -32,6 +34,20 @@ def test_what_is_finished_is_compared_here_and_from_records(zcpt: Zcpt, tmp_path
     assert pd.read_parquet(drawn / "table5.parquet").equals(pd.read_parquet(runs / "table5.parquet"))
     nothing = zcpt("reproduce", "table2", "--finished", "--out", str(runs))
     assert (nothing.code, nothing.err) == (2, f"error: nothing is finished in {runs}\n")
+
+
+def test_the_records_give_the_numbers_of_the_page(zcpt: Zcpt, tmp_path: Path) -> None:
+    """Tables and figures are drawn again without data; a row of the page is as a row of the tables."""
+    ended = zcpt("reproduce", "--finished", "--saved", str(DOCS / "records"), "--out", str(tmp_path))
+    assert (ended.code, ended.err) == (0, "")
+    page = (DOCS / "reproduction.md").read_text(encoding="utf-8")
+    tables = {path.stem: pd.read_parquet(path) for path in tmp_path.glob("*.parquet")}
+    assert "table5" in tables
+    assert all((tmp_path / f"{name}.png").exists() for name in tables)
+    rows = [row for table in tables.values() for row in in_short(table).to_dict("records") if row["ours"] != "-"]
+    assert len(rows) > 6
+    lost = [row for row in rows if f"| {' | '.join(map(str, row.values()))} |" not in page]
+    assert not lost
 
 
 def test_bad_records_are_refused(zcpt: Zcpt, tmp_path: Path) -> None:

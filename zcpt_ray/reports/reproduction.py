@@ -77,7 +77,7 @@ def in_short(table: pd.DataFrame) -> pd.DataFrame:
             "quantity": row["quantity"],
             "paper": as_printed(row["paper"], row["paper deviation"] or math.nan),
             "ours": "-" if math.isnan(row["ours"]) else as_printed(row["ours"], row["deviation"] or math.nan),
-            "difference": "-" if math.isnan(row["difference"]) else f"{row['difference']:+.2f}",
+            "difference": "-" if math.isnan(row["difference"]) else f"{round(row['difference'], 2) + 0.0:+.2f}",
             "within": row["within"],
         }
         for row in table.to_dict("records")

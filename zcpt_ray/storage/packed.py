@@ -8,8 +8,8 @@ from zcpt_ray.storage.paths import AnyPath, write_whole
 
 PACKED = (".json", ".jsonl", ".parquet", ".csv")
 """Results and scores; figures and texts are made of these."""
-LEFT_OUT = ("tune", "owners")
-"""Folders of what is of no use elsewhere: Ray Tune's own logs, and who is at work."""
+LEFT_OUT = ("tune", "owners", "steps")
+"""Folders of what is of little use elsewhere: Ray Tune's own logs, who is at work, and proposals under way."""
 
 
 def save_packed(folder: AnyPath, file: AnyPath) -> None:
