@@ -131,8 +131,8 @@ def test_settings(tmp_path: Path) -> None:
         save(tmp_path / f"{size}-{weights}", [float(size + weights)], **fields)
     rows = {each.row: list(each.ours) for each in COMPARED["settings"](tmp_path)}
     assert rows == {
-        "nwot-released, batch 16: proposed with 1 sets of weights, judged with 2": [17.0],
-        "nwot-released, batch 32: proposed with 1 sets of weights, each judged with its own": [33.0],
+        "nwot-released, batch 16: proposed with 1 set of weights, judged with 2": [17.0],
+        "nwot-released, batch 32: proposed with 1 set of weights, each judged with its own": [33.0],
         "nwot-released, batch 32: proposed with 10 sets of weights, judged with 1": [42.0],
     }
 

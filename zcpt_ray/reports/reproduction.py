@@ -134,7 +134,8 @@ def of_settings(folder: AnyPath) -> Iterator[Compared]:
 def _setting(result: SearchResult) -> str:
     config = result.config
     judged = f"judged with {config.validation_weights}" if config.validation_weights else "each judged with its own"
-    weights = f"proposed with {config.proposal_weights} sets of weights, {judged}"
+    sets = "1 set" if config.proposal_weights == 1 else f"{config.proposal_weights} sets"
+    weights = f"proposed with {sets} of weights, {judged}"
     return f"{config.proxy}, batch {config.batch_size}: {weights}"
 
 
