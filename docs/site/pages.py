@@ -27,8 +27,8 @@ CONFIGURATIONS = ("SearchConfig", "SupernetTraining", "ImageOptions", "TrainConf
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
-    made = {place: (ROOT / name).read_text(encoding="utf-8") for name, place in MOVED.items()}
-    made |= {name: (ROOT / name).read_text(encoding="utf-8") for name in COPIED}
+    places = MOVED | {name: name for name in COPIED}
+    made = {place: (ROOT / name).read_text(encoding="utf-8") for name, place in places.items()}
     made |= {"reference/commands.md": commands(), "reference/api.md": api(), "reference/configuration.md": fields()}
     for place, content in made.items():
         files.append(File.generated(config, place, content=content))

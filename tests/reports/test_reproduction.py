@@ -122,12 +122,8 @@ def test_darts(tmp_path: Path) -> None:
 
 
 def test_settings(tmp_path: Path) -> None:
-    for size, weights in ((16, 1), (32, 1), (32, 10)):
-        fields = {
-            "batch_size": size,
-            "proposal_weights": weights,
-            "validation_weights": 1 % weights if size == 32 else 2,
-        }
+    for size, weights, judged in ((16, 1, 2), (32, 1, 0), (32, 10, 1)):
+        fields = {"batch_size": size, "proposal_weights": weights, "validation_weights": judged}
         save(tmp_path / f"{size}-{weights}", [float(size + weights)], **fields)
     rows = {each.row: list(each.ours) for each in COMPARED["settings"](tmp_path)}
     assert rows == {

@@ -26,9 +26,9 @@ GENOTYPE = (
     " ('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 1)], reduce_concat=range(2, 6))"
 )
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
-DARTS = TrainConfig(GENOTYPE, "darts", "cifar10", recipe="cifar", channels=8, num_cells=4, epochs=3, batch_size=16)
-NB201 = TrainConfig(CELL, "nasbench201", "cifar10", recipe="nb201", epochs=2, batch_size=16)
-DARTS, NB201 = (dataclasses.replace(config, max_images=48) for config in (DARTS, NB201))
+SMALL = TrainConfig("", dataset="cifar10", batch_size=16, max_images=48)
+DARTS = dataclasses.replace(SMALL, arch=GENOTYPE, space="darts", recipe="cifar", channels=8, num_cells=4, epochs=3)
+NB201 = dataclasses.replace(SMALL, arch=CELL, space="nasbench201", recipe="nb201", epochs=2)
 
 
 def exactly(net: torch.nn.Module) -> None:
@@ -36,7 +36,7 @@ def exactly(net: torch.nn.Module) -> None:
     net.double().register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
 
 
-def ours(trainer: Trainer, seen: list[Tensor]) -> Iterator[float]:
+def ours(trainer: Trainer, seen: list[Tensor]) -> list[float]:
     """Losses of every step in float64, and the images that it saw."""
     exactly(trainer.net)
     losses: list[float] = []
@@ -51,7 +51,7 @@ def ours(trainer: Trainer, seen: list[Tensor]) -> Iterator[float]:
     trainer.step = noted  # type: ignore[method-assign]
     for epoch in range(trainer.recipe.epochs):
         trainer.run_epoch(epoch)
-    yield from losses
+    return losses
 
 
 def cut(pixels: np.ndarray, shift: list[int], mirror: bool) -> np.ndarray:
@@ -147,7 +147,7 @@ def plain(trainer: Trainer, rate: float, decay: float, darts: bool, seen: list[T
 def test_losses_are_those_of_the_recipe_written_out(config: TrainConfig, rate: float, decay: float) -> None:
     one, other = (Trainer(TrainPlan.of(config), WorkerPart()) for _ in range(2))
     seen: list[Tensor] = []
-    found = np.array(list(ours(one, seen)))
+    found = np.array(ours(one, seen))
     with torch.random.fork_rng([]):
         expected = np.array(list(plain(other, rate, decay, config.space == "darts", seen)))
     assert len(found) == len(expected) == 3 * (config.epochs or 0)

@@ -195,9 +195,11 @@ def run(flags: ReproduceFlags, console: Console) -> None:
     for name in flags.tables or PAPER_TABLES:
         title, folders = PAPER_TABLES[name]
         for folder in folders:
-            if folder not in done and not flags.finished:
+            if folder in done:
+                continue
+            if not flags.finished:
                 _fill(flags, out / folder, RUNS[folder], console)
-            if folder not in done and (out / folder).exists():
+            if (out / folder).exists():
                 save_packed(out / folder, out / RECORDS / f"{folder}.parquet")
             done.add(folder)
         table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -125,9 +126,8 @@ def of_table_5(folder: AnyPath) -> Iterator[Compared]:
 def of_settings(folder: AnyPath) -> Iterator[Compared]:
     """Of zc-pt with nwot in random order: what the text leaves open, changed one by one."""
     results = sorted(_results(folder), key=lambda result: (result.config.batch_size, _setting(result)))
-    for setting in dict.fromkeys(map(_setting, results)):
-        group = [result for result in results if _setting(result) == setting]
-        values = benchmark_values(group, "cifar10")
+    for setting, group in groupby(results, key=_setting):
+        values = benchmark_values(list(group), "cifar10")
         yield Compared(setting, "cifar10: test error [%]", TABLE_2["zero-cost-pt nwot"], values)
 
 
@@ -148,8 +148,9 @@ def of_other_spaces(folder: AnyPath) -> Iterator[Compared]:
 
 def of_table_4(folder: AnyPath) -> Iterator[Compared]:
     """What is found on DARTS, by order: the size of the network that one trains, and its ops."""
+    results = _results(folder)
     for order, counts in OPS_OF_GENOTYPES.items():
-        found = [result for result in _results(folder) if result.config.order == order]
+        found = [result for result in results if result.config.order == order]
         params = TABLE_4[f"Zero-Cost-PT, {order}"].params_m
         assert params
         sizes = [result.costs["trained"]["params"] / 1e6 for result in found]

@@ -114,7 +114,7 @@ def measure_on_their_own(search: Search, data: ImageSet, archs: Sequence[ArchSpe
     """What the proxy measures of networks on the minibatch of score tables: columns `arch`, `measure0`, ..."""
     config, space, device = search.config, search.space, local_device(search.config.device)
     make = space.networks if space.networks_apart else space.supernet
-    supernet = make(data.num_classes, derive_seed(config.seed, "supernet")).to(device)
+    supernet = make(data.num_classes, search.weights_seed()).to(device)
     batch = draw_minibatch(data, config.batch_size, derive_seed(config.seed, "score table"), device)
     partial_archs = [PartialArch(space.edges, arch.kept) for arch in archs]
     measured = measure_archs(search.proxy, supernet, partial_archs, batch, alone=True)

@@ -3,6 +3,7 @@
 from pathlib import PurePosixPath
 
 from zcpt_ray.errors import UserError
+from zcpt_ray.storage.mirror import Place
 from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath, write_whole
 
@@ -16,8 +17,8 @@ def save_packed(folder: AnyPath, file: AnyPath) -> None:
     """Write a table with a row per file below `folder`: its `path` from there, and its `content` in bytes."""
     import pandas as pd
 
-    files = dict(sorted(_files(folder, "")))
-    table = pd.DataFrame({"path": list(files), "content": [place.read_bytes() for place in files.values()]})
+    paths = sorted(path for path in Place.find(str(folder)).files() if _is_packed(PurePosixPath(path)))
+    table = pd.DataFrame({"path": paths, "content": [_below(folder, path).read_bytes() for path in paths]})
     write_whole(file, table.to_parquet(compression="zstd"))
 
 
@@ -31,21 +32,18 @@ def unpack(file: AnyPath, folder: AnyPath) -> None:
     if list(table.columns) != ["path", "content"]:
         raise UserError(f"{file} must have columns path and content, not {', '.join(table.columns)}")
     for path, content in zip(table["path"], table["content"], strict=True):
-        parts = PurePosixPath(path).parts
-        if PurePosixPath(path).is_absolute() or ".." in parts:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise UserError(f"{file} holds a file that would lie outside of {folder}: {path}")
-        place = folder
-        for part in parts:
-            place = place / part
+        place = _below(folder, path)
         if not place.exists():
             write_whole(place, content)
 
 
-def _files(folder: AnyPath, within: str) -> list[tuple[str, AnyPath]]:
-    found: list[tuple[str, AnyPath]] = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += _files(entry, f"{within}{entry.name}/") if entry.name not in LEFT_OUT else []
-        elif PurePosixPath(entry.name).suffix in PACKED:
-            found.append((f"{within}{entry.name}", entry))
-    return found
+def _is_packed(path: PurePosixPath) -> bool:
+    return path.suffix in PACKED and not {*LEFT_OUT} & {*path.parts}
+
+
+def _below(folder: AnyPath, path: str) -> AnyPath:
+    for part in PurePosixPath(path).parts:
+        folder = folder / part
+    return folder
