@@ -88,8 +88,21 @@ def slow_count(name: str, out: Path, emit: Emit) -> None:
 @pytest.mark.parametrize(("judged_by", "best"), [("top1_error", "a"), ("validation_error", "d")])
 @pytest.mark.parametrize("cluster", [3], indirect=True)
 def test_early_stopping_ends_what_is_worse(cluster: int, tmp_path: Path, judged_by: str, best: str) -> None:
-    options = GridOptions(early_stopping=20, judged_by=judged_by)
-    outcome = run_grid([*TRIALS, Trial("d", "d", {})], slow_count, tmp_path, options)
+    """The others wait for the best: of trials that come to a rung each better than those before, none is stopped."""
+    ahead = tmp_path / "ahead"
+
+    def work(name: str, out: Path, emit: Emit) -> None:
+        def emit_at_last(row: Metrics) -> None:
+            if row["epoch"] == 20:  # of which it may not come back
+                ahead.touch()
+            emit(row)
+
+        while name != best and not ahead.exists():
+            time.sleep(0.05)
+        slow_count(name, out, emit_at_last)
+
+    trials = sorted([*TRIALS, Trial("d", "d", {})], key=lambda trial: trial.name != best)
+    outcome = run_grid(trials, work, tmp_path / "grid", GridOptions(early_stopping=20, judged_by=judged_by))
     assert outcome.failures == {}
     assert outcome.stopped
     assert best not in outcome.stopped
