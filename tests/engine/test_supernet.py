@@ -164,12 +164,31 @@ def counted(net: Supernet) -> list[str]:
 
 
 def test_what_architectures_share_is_computed_once(batch: Batch) -> None:
-    """In a chain of 3 the last layer loses an op: stem and two layers are shared, layer and head run for 4 variants."""
+    """In a chain of 3 the last layer loses an op: all layers run once for all, the head for each of 4 variants."""
     space = SMALL["toy-chain"]
     net, arch = space.supernet(10, 0), PartialArch.all_open(space.edges)
     runs = counted(net)
     list(net.relu_sites([arch.perturb(2, op) for op in space.edges[2].candidates], batch.images))
-    assert runs == ["stem", "cell0", "cell1", *4 * ["cell2", "head"]]
+    assert runs == ["stem", "cell0", "cell1", "cell2", *4 * ["head"]]
+
+
+def test_cells_that_read_the_same_share_sums() -> None:
+    """Edge 2<-3 loses an op: the edges before it, and what is left of its convolutions, run once for all variants."""
+    space = SMALL["nasbench201"]
+    folding, arch = space.supernet(10, 0).layers[1].folding(), PartialArch.all_open(space.edges)
+    weights = [arch.perturb(5, op).edge_weights() for op in space.edges[5].candidates]
+    x = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=torch.channels_last
+    )
+    with torch.no_grad(), ConvolutionCount() as counted:
+        outputs, codes = folding.fold_jointly(weights)(x)
+    assert counted.count == 8 + 4  # five edges and three kernels of the sixth; averages of three nodes, one in two ways
+    for position, each in enumerate(weights):
+        with torch.no_grad():
+            alone, seen = folding.fold_jointly([each])(x)
+        torch.testing.assert_close(outputs[position], alone[0])
+        shared = [(code.relus, code.blocks, code.code.bits) for code, archs in codes if position in archs]
+        torch.testing.assert_close(shared, [(code.relus, code.blocks, code.code.bits) for code, _ in seen])
 
 
 def test_blocks_run_once_for_all_variants_of_their_layer(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:

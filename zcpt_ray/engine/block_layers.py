@@ -127,7 +127,7 @@ class ChoiceLayer(Layer):
 class ChoiceFolding(Folding):
     """A `ChoiceLayer` whose blocks are folded when they first run, and then kept."""
 
-    joint = True
+    joint = None
 
     def __init__(self, layer: ChoiceLayer) -> None:
         self.layer = layer

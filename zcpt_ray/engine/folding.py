@@ -55,11 +55,11 @@ class StackedLayer(ABC):
 class Folding(ABC):
     """A layer with everything done that does not depend on edge weights.
 
-    `joint` says that `fold_jointly` computes things once for several edge weights. It is then asked for all that there
-    are, and their outputs stay in memory together. `stacks` says that there is a `fold_stacked`.
+    `joint` says for how many edge weights at a time `fold_jointly` computes things once, None for any number: their
+    outputs stay in memory together. `stacks` says that there is a `fold_stacked`.
     """
 
-    joint: ClassVar[bool] = False
+    joint: ClassVar[int | None] = 1
     stacks: ClassVar[bool] = False
 
     @abstractmethod

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zcpt_ray.engine.convolutions import RELU, add_convolution, convolve
 from zcpt_ray.engine.folding import EdgeWeights, FixedFolding, FoldedLayer, Folding, State, WatchedFolding
 from zcpt_ray.engine.ops import CandidateOp, ReLUConvBN, Zero, fold_bn
-from zcpt_ray.engine.relu_codes import ReluCode, relu_code
+from zcpt_ray.engine.relu_codes import ReluCode, active_code, relu_code
 
 
 class Layer(nn.Module):
@@ -151,15 +152,19 @@ class ResidualBlock(Layer):
 
 
 class FoldedResidualBlock(FoldedLayer):
-    """A `ResidualBlock` as it is written, with its two codes."""
+    """A `ResidualBlock` as three convolutions and a pool, with its two codes."""
 
     def __init__(self, block: ResidualBlock) -> None:
-        self.block = block
+        self.kernel_a, self.bias_a = fold_bn(block.conv_a.conv.weight, block.conv_a.bn)
+        self.kernel_b, self.bias_b = fold_bn(block.conv_b.conv.weight, block.conv_b.bn)
+        self.downsample = block.downsample
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[ReluCode]]:
-        middle = self.block.conv_a(x)
-        codes = [ReluCode(relu_code(x), 1, 1), ReluCode(relu_code(middle), 1, 1)]
-        return self.block.conv_b(middle) + self.block.downsample(x), codes
+        active = F.relu(x)
+        middle = convolve(active, self.kernel_a, self.bias_a, stride=2, padding=1, clamp=RELU)
+        out = self.downsample(x)
+        add_convolution(out, middle, self.kernel_b, self.bias_b, padding=1)
+        return out, [ReluCode(active_code(active), 1, 1), ReluCode(active_code(middle), 1, 1)]
 
 
 class Head(Layer):

@@ -138,7 +138,8 @@ def _walk(
             stack = tuple(torch.cat([tensor] * len(part)) for tensor in x)
             yield from _walk_stacked(chain, part, weights, stack)
         return
-    for together in [variants] if folding.joint else [[members] for members in variants]:
+    jointly = folding.joint or len(variants)
+    for together in (variants[start : start + jointly] for start in range(0, len(variants), jointly)):
         folded = folding.fold_jointly([weights[members[0]] for members in together])
         outputs, codes = _run_in_chunks(folded, x, _images_at_a_time(layer, x))
         for code, positions in codes:

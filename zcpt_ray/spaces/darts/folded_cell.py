@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcpt_ray.engine.cells import KEPT_NODES
+from zcpt_ray.engine.folded_cells import KEPT_NODES
 from zcpt_ray.engine.folding import EdgeWeights, FoldedLayer, SeparateFolding
 from zcpt_ray.engine.ops import CandidateOp, ReLUConvBN, fold_bn, scale_and_shift
 from zcpt_ray.engine.relu_codes import ReluCode, active_code
