@@ -9,6 +9,7 @@ from report_runs import benchmark_row
 
 from zcpt_ray.cli.reproduce import PAPER_TABLES, RUNS
 from zcpt_ray.configs import SearchConfig
+from zcpt_ray.reports.figures import paper_and_ours
 from zcpt_ray.reports.published import TABLE_2, TABLE_5, PublishedError
 from zcpt_ray.reports.reproduction import COMPARED, Compared, comparison_table, in_short
 from zcpt_ray.search.records import ScoredCandidate, SearchResult
@@ -119,6 +120,22 @@ def test_darts(tmp_path: Path) -> None:
     assert comparison_table([rows["random", "parameters [M]"]])["within"].tolist() == ["yes"]
     assert rows["random", "sep_conv_3x3 of 16"].ours == [2.0]
     assert rows["global-op-iter", "parameters [M]"].ours == []
+
+
+def test_mobilenet(tmp_path: Path) -> None:
+    """What the paper only draws has no number to be compared with."""
+    config = SearchConfig(space="mobilenet", dataset="cifar10", device="cpu")
+    for seed, ops in enumerate((["MB6_K7"] * 20 + ["skip"], ["MB6_K7"] * 19 + ["MB3_K3"] * 2)):
+        best = ScoredCandidate(",".join(ops), 1.0, 1, 0, 1, 1)
+        costs = {"trained": {"params": 8_000_000 + 200_000 * seed, "flops": 1}}
+        seeded = dataclasses.replace(config, seed=seed)
+        SearchResult(seeded, best, (best,), 1, {}, None, {}, costs=costs).save(tmp_path / str(seed))
+    table = comparison_table(list(COMPARED["table7"](tmp_path)))
+    assert table.set_index("row").loc["network", ["paper", "ours", "within"]].tolist() == [8.1, 8.1, "yes"]
+    short = in_short(table).set_index("row")
+    assert short.loc["MB6_K7"].tolist() == ["layers of 21", "-", "19.50±0.71", "-", "-"]
+    assert short.loc["skip", "ours"] == "0.50±0.71"
+    paper_and_ours(table).canvas.draw()
 
 
 def test_settings(tmp_path: Path) -> None:

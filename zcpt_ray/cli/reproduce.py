@@ -49,6 +49,7 @@ TEN_SEEDS: Words = (
 )
 """Small enough for ten seeds; each part changes what the paper's text leaves open."""
 DARTS: Words = ("ablation", "--preset", "", "--orders", "random", "global-op-iter")
+MOBILENET: Words = ("ablation", "--preset", "", "--spaces", "mobilenet", "--order", "random")
 FUNCTIONS = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
 
 
@@ -96,6 +97,16 @@ RUNS: dict[str, Runs] = {
         {"": (*DARTS, "--spaces", "darts", *_changed(SEARCHED, ("--batch-size", "64")), "--seeds", *NAMED_SEEDS)},
         {"": (*DARTS, "--spaces", "darts-small", *QUICK_SEARCH, "--seeds", "0")},
     ),
+    "mobilenet": Runs(
+        {
+            "": (
+                *MOBILENET,
+                *_changed(SEARCHED, ("--batch-size", "8")),
+                *("--image-size", "224", "--seeds", *NAMED_SEEDS[:3]),
+            )
+        },
+        {"": (*MOBILENET, *QUICK_SEARCH, "--image-size", "32", "--seeds", "0")},
+    ),
     "tenas": _searches("ablation", "--preset", "", "--proxies", "tenas"),
     "proposals": Runs(
         {
@@ -129,6 +140,7 @@ PAPER_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "table2": ("Table 2: searches and proxies on NAS-Bench-201", ("proxies", "baselines")),
     "table4": ("Table 4: DARTS, what is found", ("darts",)),
     "table5": ("Table 5: orders", ("orders",)),
+    "table7": ("Table 7 and figure A25: the MobileNet-like space, what is found", ("mobilenet",)),
     "tableA2": ("Table A2: ops in ten proposed architectures", ("final-ops",)),
     "tableA3": ("Table A3: tenas, by search seed", ("tenas",)),
     "tableA10": ("Tables A10 and A11: NAS-Bench-1Shot1 and NAS-Bench-Macro", ("spaces",)),
@@ -145,8 +157,8 @@ class ReproduceFlags:
     """What to repeat, and where."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """table1, table2, table4, table5, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by default
-    all, or those of which something is finished.
+    """table1, table2, table4, table5, table7, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by
+    default all, or those of which something is finished.
     """
     quick: bool = False
     """One seed and small settings, in OUT/quick: shows that everything runs, and reproduces nothing."""

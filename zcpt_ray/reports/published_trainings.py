@@ -132,6 +132,9 @@ Which of two rows is synflow's (table A7 has them too) follows from its paramete
 says A.7.
 """
 
+TABLE_7_PARAMS_M = 8.1
+"""Millions of parameters of the three networks that were found on the MobileNet-like space, on average."""
+
 TABLE_A9 = {
     "cifar10": {
         "darts-s1": PublishedTraining(2.75, 0.28, 2.55),

@@ -20,10 +20,11 @@ from zcpt_ray.reports.published import (
     TABLE_A2,
     PublishedError,
 )
-from zcpt_ray.reports.published_trainings import TABLE_4, TABLE_A3
+from zcpt_ray.reports.published_trainings import TABLE_4, TABLE_7_PARAMS_M, TABLE_A3
 from zcpt_ray.reports.run_folders import search_directories
 from zcpt_ray.reports.tables import as_printed, benchmark_values, sample_deviation
 from zcpt_ray.search.records import SearchResult
+from zcpt_ray.spaces.mobilenet import MOBILENET_OPS
 from zcpt_ray.storage.parquet import read_parquet
 from zcpt_ray.storage.paths import AnyPath
 
@@ -34,6 +35,8 @@ ROUNDING = 0.01
 @dataclass(frozen=True)
 class Compared:
     """A number that the paper prints, with its standard deviation, 0 if it prints none, and what ours are.
+
+    Where it prints no number, both are NaN.
 
     The paper's errors are over search seeds and the single training seeds that NAS-Bench-201 has of a network; so are
     ours. Of no value there is no mean.
@@ -52,7 +55,7 @@ class Compared:
         near = abs(difference) <= self.paper.deviation + deviation + ROUNDING
         found = {"row": self.row, "quantity": self.quantity, "paper": self.paper.mean}
         found |= {"paper deviation": self.paper.deviation, "ours": mean, "deviation": deviation}
-        within = "-" if math.isnan(mean) else "yes" if near else "no"
+        within = "-" if math.isnan(difference) else "yes" if near else "no"
         each = " ".join(f"{value:g}" for value in self.ours)
         return found | {"values": len(self.ours), "difference": difference, "within": within, "each": each}
 
@@ -76,14 +79,18 @@ def in_short(table: pd.DataFrame) -> pd.DataFrame:
         {
             "row": row["row"],
             "quantity": row["quantity"],
-            "paper": as_printed(row["paper"], row["paper deviation"] or math.nan),
-            "ours": "-" if math.isnan(row["ours"]) else as_printed(row["ours"], row["deviation"] or math.nan),
+            "paper": _mean_or_dash(row["paper"], row["paper deviation"]),
+            "ours": _mean_or_dash(row["ours"], row["deviation"]),
             "difference": "-" if math.isnan(row["difference"]) else f"{round(row['difference'], 2) + 0.0:+.2f}",
             "within": row["within"],
         }
         for row in table.to_dict("records")
     ]
     return pd.DataFrame(rows)
+
+
+def _mean_or_dash(mean: float, deviation: float) -> str:
+    return "-" if math.isnan(mean) else as_printed(mean, deviation or math.nan)
 
 
 def _results(folder: AnyPath) -> list[SearchResult]:
@@ -159,6 +166,16 @@ def of_table_4(folder: AnyPath) -> Iterator[Compared]:
             yield Compared(order, f"{op} of 16", count, [float(result.best.arch.count(f"'{op}'")) for result in found])
 
 
+def of_table_7(folder: AnyPath) -> Iterator[Compared]:
+    """What is found on the MobileNet-like space: its size, and its layers by op, which the paper only draws."""
+    results = _results(folder)
+    sizes = [result.costs["trained"]["params"] / 1e6 for result in results]
+    yield Compared("network", "parameters [M]", PublishedError(TABLE_7_PARAMS_M, 0.05), sizes)  # printed with one digit
+    for op in MOBILENET_OPS:
+        counts = [float(result.best.arch.split(",").count(op)) for result in results]
+        yield Compared(op, "layers of 21", PublishedError(math.nan, math.nan), counts)
+
+
 def of_table_a3(folder: AnyPath) -> Iterator[Compared]:
     """By search seed, with tenas."""
     results = {result.config.seed: result for result in _results(folder)}
@@ -224,6 +241,7 @@ COMPARED: dict[str, Compare] = {
     "table2": of_table_2,
     "table4": of_table_4,
     "table5": of_table_5,
+    "table7": of_table_7,
     "tableA2": of_table_a2,
     "tableA3": of_table_a3,
     "tableA10": of_other_spaces,
