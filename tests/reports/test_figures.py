@@ -13,11 +13,11 @@ from zcpt_ray.reports.figures import (
     paper_and_ours,
     progressive_scoring,
     proposals_validations,
-    replay,
 )
 from zcpt_ray.reports.published import PublishedError
 from zcpt_ray.reports.published_trainings import PublishedTraining
 from zcpt_ray.reports.reproduction import Compared, comparison_table
+from zcpt_ray.reports.search_figures import candidates, replay
 
 CURVES = pd.DataFrame(
     [
@@ -105,6 +105,19 @@ def test_the_band_is_the_deviation_of_a_sample() -> None:
 
 def test_a_figure_is_the_same_bytes_each_time() -> None:
     assert drawn(learning_curves(CURVES), "svg") == drawn(learning_curves(CURVES), "svg")
+
+
+def test_candidates_have_the_best_so_far_and_a_front() -> None:
+    """Scores 3, 1, 2 of proposals 1, 0, 1, the last a neighbour, and one that nothing can be said of."""
+    table = pd.DataFrame({"score": [3.0, 1.0, 2.0, float("-inf")], "first_proposal": [1, 0, 1, 2]})
+    table = table.assign(times_proposed=[2, 1, 0, 1], **{"params [M]": [2.0, 3.0, 1.0, 0.5]})
+    figure = candidates(table, ["params [M]"])
+    so_far, front = (axes.lines[0].get_xydata().tolist() for axes in figure.axes)
+    assert so_far == [[1, 1], [2, 2], [2, 3]]
+    assert front == [[1, 2], [2, 3], [3, 3]]
+    drawn_figure = write(figure)
+    for words in ("proposals made", "params [M]", "neighbour", "chosen"):
+        assert words in drawn_figure
 
 
 def test_margins_below_zero_are_explained() -> None:

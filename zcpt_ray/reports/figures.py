@@ -120,35 +120,6 @@ def toy_chain_ops(ranks: pd.DataFrame, functions: Sequence[str]) -> Figure:
     return figure
 
 
-def replay(decisions: pd.DataFrame, places: pd.DataFrame) -> Figure:
-    """The decisions of a proposal, first on top: where ops lie between the worst and best score, and margins.
-
-    `decisions` is a `replay_table`, `places` the `score_places` of the same proposal; what was kept has a dot.
-    """
-    figure = Figure(figsize=(3.5 + 0.62 * len(places.columns), 1.8 + 0.24 * len(places)))
-    heat, margins = figure.subplots(1, 2, sharey=True, width_ratios=(len(places.columns), 3.5))
-    image = heat.imshow(places, aspect="auto", cmap="YlGnBu", vmin=0, vmax=1)
-    for row, kept in enumerate(decisions["kept"]):
-        columns = [places.columns.get_loc(op) for op in kept.split(", ")]
-        heat.plot(columns, [row] * len(columns), "o", color="#d95f02", markersize=5)
-    heat.set_xticks(range(len(places.columns)), places.columns, rotation=45, ha="right", fontsize=8)
-    heat.set_yticks(
-        range(len(places)),
-        [f"{d.step}  {d.edge}" for d in decisions[["step", "edge"]].itertuples(index=False)],
-        fontsize=8,
-    )
-    heat.set_ylabel("step and edge")
-    heat.set_title("Scores, worst to best of an edge; dot: kept", fontsize=9)
-    relative = decisions["relative margin"].fillna(0)
-    margins.barh(range(len(places)), relative, color="#1f77b4")
-    margins.set_xlim(min(0, relative.min()), 1)
-    margins.set_title(
-        "margin / spread" + ("\n(below 0: kept for the budget)" if (relative < 0).any() else ""), fontsize=9
-    )
-    figure.colorbar(image, ax=[heat, margins], fraction=0.03, pad=0.02)
-    return figure
-
-
 def proposals_validations(table: pd.DataFrame, paper: Mapping[int, float] | None = None) -> Figure:
     """Figure 4: test error and the number of distinct architectures proposed, against N.
 

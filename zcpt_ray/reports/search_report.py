@@ -1,15 +1,19 @@
 """What a search leaves for people: its tables, a drawing of the best architecture, and how that was decided."""
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from zcpt_ray.reports.decision_tables import BELOW_ZERO, replay_table, score_places
 from zcpt_ray.reports.drawings import architecture
-from zcpt_ray.reports.figures import replay, save_figure
+from zcpt_ray.reports.figures import save_figure
+from zcpt_ray.reports.search_figures import candidates, replay
 from zcpt_ray.reports.tables import (
     BENCHMARK_TITLE,
     COSTS_TITLE,
     PARETO_TITLE,
+    amounts_of,
     benchmark_table,
     candidate_table,
     cost_table,
@@ -17,6 +21,7 @@ from zcpt_ray.reports.tables import (
     write_table,
 )
 from zcpt_ray.reports.terminal import print_table
+from zcpt_ray.resources import column_of
 from zcpt_ray.search.records import Proposal, SearchResult
 from zcpt_ray.search.run_files import read_proposals
 from zcpt_ray.spaces import Space
@@ -73,8 +78,9 @@ def doubts(result: SearchResult) -> list[str]:
 def report_best(result: SearchResult, space: Space, directory: AnyPath, console: Console, anew: bool = False) -> None:
     """Print what the best architecture of a run costs and how it was decided; draw both.
 
-    In the run directory: `best` (.png, .svg) and, unless a baseline found it, `replay` (tables and figure). What is
-    there already is left as it is, unless all is to be made `anew`.
+    In the run directory: `best` (.png, .svg), `candidates` (.png, .svg) where there are several with scores, and,
+    unless a baseline found it, `replay` (tables and figure). What is there already is left as it is, unless all is to
+    be made `anew`.
 
     Raises:
         UserError: a stored proposal is damaged.
@@ -84,6 +90,11 @@ def report_best(result: SearchResult, space: Space, directory: AnyPath, console:
     if anew or not (directory / "best.svg").exists():
         save_figure(best_figure(result, space), directory / "best")
     _say(console, f"Drawing: {directory / 'best.png'} (and .svg)")
+    figure = candidates_figure(result)
+    if figure and (anew or not (directory / "candidates.svg").exists()):
+        save_figure(figure, directory / "candidates")
+    if figure:
+        _say(console, f"Scores as proposals came, and against size: {directory / 'candidates.png'} (and .svg)")
     found_by = [each for each in read_proposals(directory) if each.index == result.best.first_proposal]
     for proposal in found_by:
         _report_decisions(proposal, space, directory, console, anew)
@@ -108,6 +119,14 @@ def best_figure(result: SearchResult, space: Space) -> Figure:
     ops = [op for edge in space.edges for op in edge.candidates]
     title = f"{space.name}, best of {len(result.candidates)} candidate{'s' if len(result.candidates) > 1 else ''}"
     return architecture(space.graphs(space.decode(result.best.arch)), title, ops)
+
+
+def candidates_figure(result: SearchResult) -> Figure | None:
+    """Scores as proposals came, and against parameters and what the search limits; None where nothing was compared."""
+    sizes = [column_of("params_m"), *(column_of(name) for name in result.best.resources if name != "params_m")]
+    table = pd.DataFrame([{**each.row, **amounts_of(each)} for each in result.candidates])
+    compared = result.config.num_validations > 0 and np.isfinite(table["score"]).sum() > 1
+    return candidates(table, sizes) if compared else None
 
 
 def replay_figure(proposal: Proposal, space: Space) -> Figure | None:

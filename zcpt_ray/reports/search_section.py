@@ -109,6 +109,7 @@ def one_search(found: FoundSearch) -> tuple[PagePart, ...]:
         PageText(f"{result.num_evaluations} proxy evaluations; {seconds}"),
         *_picture(found.directory / "best.svg", "The best architecture"),
         page.table("Candidates, best first", candidate_table(result)),
+        *_picture(found.directory / "candidates.svg", "Scores as proposals came, and against size"),
     ]
     if config.limits:
         parts.append(page.table(PARETO_TITLE, pareto_table(result)))
