@@ -148,3 +148,17 @@ def test_figures_without_a_folder(result: SearchResult) -> None:
         f"{step}  {SPACE.edge_titles.get(edge.name, edge.name)}" for step, edge in enumerate(SPACE.edges)
     ]
     assert replay_figure(proposal(), SPACE) is None
+
+
+def test_many_candidates_are_shown_in_part_and_drawn(result: SearchResult, tmp_path: Path) -> None:
+    """Of 21 the terminal shows 20. Where no minibatch compared them, there is nothing to draw."""
+    many = tuple(ScoredCandidate(ARCH, 21.0 - number, 1, number, 1_000, 1) for number in range(21))
+    result = dataclasses.replace(result, candidates=many, best=many[0])
+    result = dataclasses.replace(result, config=dataclasses.replace(result.config, num_validations=2))
+    lines = printed(result).splitlines()
+    assert "1 more in candidates.parquet" in lines
+    assert sum("nor_conv_1x1" in line for line in lines) == 20 + 1  # and the best
+    assert f"against size: {tmp_path}/candidates.png (and .svg)" in reported(result, tmp_path)
+    assert "proposals made" in (tmp_path / "candidates.svg").read_text()
+    unscored = dataclasses.replace(result, config=dataclasses.replace(result.config, num_validations=0))
+    assert "candidates.png" not in reported(unscored, tmp_path / "unscored")

@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from zcpt_ray.reports import search_figures
 from zcpt_ray.reports.decision_tables import BELOW_ZERO, replay_table, score_places
 from zcpt_ray.reports.drawings import architecture
 from zcpt_ray.reports.figures import save_figure
-from zcpt_ray.reports.search_figures import candidates, replay
 from zcpt_ray.reports.tables import (
     BENCHMARK_TITLE,
     COSTS_TITLE,
@@ -27,6 +27,8 @@ from zcpt_ray.search.run_files import read_proposals
 from zcpt_ray.spaces import Space
 from zcpt_ray.storage.paths import AnyPath
 
+SHOWN_CANDIDATES = 20
+"""How many candidates the terminal shows."""
 SHOWN_DECISIONS = 8
 """How many decisions the terminal shows."""
 
@@ -37,7 +39,10 @@ def print_result(result: SearchResult, console: Console, table_note: str = "", p
     `table_note` is printed where the benchmark knows nothing of it: why that is so, and what to do. With
     `partial_table`, a table that lacks some architectures, also how many candidates it knows.
     """
-    print_table(console, candidate_table(result), "Candidates, best first")
+    candidates = candidate_table(result)
+    print_table(console, candidates.head(SHOWN_CANDIDATES), "Candidates, best first")
+    if len(candidates) > SHOWN_CANDIDATES:
+        _say(console, f"{len(candidates) - SHOWN_CANDIDATES} more in candidates.parquet")
     if result.config.limits:
         print_table(console, pareto_table(result), PARETO_TITLE)
     for line in doubts(result):
@@ -106,7 +111,7 @@ def _report_decisions(proposal: Proposal, space: Space, directory: AnyPath, cons
         return
     if anew or not (directory / "replay.svg").exists():
         write_table(table, directory / "replay")
-        save_figure(replay(table, score_places(proposal)), directory / "replay")
+        save_figure(search_figures.replay(table, score_places(proposal)), directory / "replay")
     print_table(console, table.head(SHOWN_DECISIONS), f"How proposal {proposal.index} decided")
     if (table["margin"] < 0).any():
         console.print(BELOW_ZERO)
@@ -126,13 +131,13 @@ def candidates_figure(result: SearchResult) -> Figure | None:
     sizes = [column_of("params_m"), *(column_of(name) for name in result.best.resources if name != "params_m")]
     table = pd.DataFrame([{**each.row, **amounts_of(each)} for each in result.candidates])
     compared = result.config.num_validations > 0 and np.isfinite(table["score"]).sum() > 1
-    return candidates(table, sizes) if compared else None
+    return search_figures.candidates(table, sizes) if compared else None
 
 
 def replay_figure(proposal: Proposal, space: Space) -> Figure | None:
     """How a proposal was decided, edge by edge; None for one of a baseline, which does not decide so."""
     table = replay_table(proposal, space.edge_titles)
-    return None if table.empty else replay(table, score_places(proposal))
+    return None if table.empty else search_figures.replay(table, score_places(proposal))
 
 
 def _say(console: Console, line: str) -> None:
