@@ -1,6 +1,7 @@
 """What `zcpt fit` chooses where the user does not: from the data, and from the time that there is."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zcpt_ray.configs import SearchConfig
@@ -23,6 +24,10 @@ WISHED_EPOCHS, FEWEST_EPOCHS, MOST_EPOCHS = 15, 5, 100
 """Epochs that an image size has to leave time for; below which rather images are left out; that are enough."""
 TRAINING_SHARE = 0.7
 """Of the time, what is for training."""
+FEW_TESTS = 200
+"""Test images below which it is said that errors say little: their standard error is up to half of 1 / sqrt(images)."""
+FEW_JUDGES = 25
+"""Validation images below which it is said that they choose a model by chance."""
 MANY_STEPS = 20_000
 """From so many steps on SGD trains instead of AdamW."""
 
@@ -34,6 +39,8 @@ class FitChoices:
     search: SearchConfig
     training: TrainConfig
     said: tuple[str, ...] = field(default=(), compare=False)
+    networks: tuple[str, ...] = ()
+    """Those of the comparison for which there is time; none where that is not known."""
 
 
 def choose(config: FitConfig, networks: int) -> FitChoices:
@@ -95,13 +102,36 @@ def _random_plan(training: TrainConfig) -> TrainPlan:
     return TrainPlan.of(replace(training, arch=space.encode(arch)))
 
 
+def fitting_networks(plans: Mapping[str, TrainPlan], images: ImageSet, seconds: float) -> dict[str, float]:
+    """Images a second of the networks for which there is time: `FEWEST_EPOCHS` of each, one after the other.
+
+    Those that come first are preferred, and the first is always among them.
+    """
+    fitting, used = dict[str, float](), 0.0
+    for name, plan in plans.items():
+        speed = images_per_second(plan, images.num_classes, images.image_shape)
+        needed = FEWEST_EPOCHS * _images_an_epoch(plan, images) / speed
+        if not fitting or used + needed <= seconds:
+            fitting[name] = speed
+            used += needed
+    return fitting
+
+
+def _images_an_epoch(plan: TrainPlan, images: ImageSet) -> float:
+    """How many images an epoch trains on, and what tests take, in such images."""
+    return min(len(images), plan.config.max_images or len(images)) * (1.1 - plan.config.validation_share)
+
+
 def fitting_epochs(
-    config: FitConfig, plans: Sequence[TrainPlan], images: ImageSet, seconds: float
+    config: FitConfig, plans: Sequence[TrainPlan], images: ImageSet, seconds: float, speeds: Sequence[float] = ()
 ) -> tuple[TrainConfig, tuple[str, ...]]:
-    """How the networks of `plans` are trained, in so many seconds: epochs and, if there is no time for all, images."""
+    """How the networks of `plans` are trained, in so many seconds: epochs and, if there is no time for all, images.
+
+    `speeds` are their images a second, where these are known.
+    """
     training, count = plans[0].config, min(len(images), plans[0].config.max_images or len(images))
-    speeds = [images_per_second(plan, images.num_classes, images.image_shape) for plan in plans]
-    one_epoch = sum(1 / speed for speed in speeds) * count * (1.1 - training.validation_share)  # tests take their time
+    speeds = speeds or [images_per_second(plan, images.num_classes, images.image_shape) for plan in plans]
+    one_epoch = sum(1 / speed for speed in speeds) * _images_an_epoch(plans[0], images)
     epochs, said = config.epochs or int(seconds / one_epoch), list[str]()
     if not config.epochs:
         if epochs < FEWEST_EPOCHS and not config.max_images:
@@ -121,3 +151,15 @@ def limits_said(search: SearchConfig) -> str:
     """The budgets of a search, in words; nothing without any."""
     resources = ((RESOURCES[name], limit) for name, limit in search.limits.items())
     return ", ".join(f"at most {limit:g} {resource.unit} {resource.title}" for resource, limit in resources)
+
+
+def doubts_said(tests: int, training: TrainConfig, images: int, networks: int) -> list[str]:
+    """What to think of errors on few images, of so many networks; nothing of many images."""
+    few = []
+    if tests < FEW_TESTS:
+        points = 100 / math.sqrt(tests)
+        few.append(f"only {tests} test images: errors that differ by less than {points:.0f} points say nothing")
+    judges = round(min(images, training.max_images or images) * training.validation_share)
+    if networks > 1 and 0 < judges < FEW_JUDGES:
+        few.append(f"only {judges} validation images choose the model: which of these networks it is says little")
+    return few

@@ -20,7 +20,9 @@ from zcpt_ray.experiments.fit_choices import (
     TRAINING_SHARE,
     FitChoices,
     choose,
+    doubts_said,
     fitting_epochs,
+    fitting_networks,
     limits_said,
 )
 from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
@@ -49,8 +51,6 @@ VALIDATION, KEEPS = "validation error [%]", "keeps the limits"
 """Columns of the comparison."""
 LARGEST_OF, RANDOM_ONES = 20, 3
 """How many draws the network with most parameters is taken from; how many random ones are trained."""
-FEW_TESTS = 200
-"""Test images below which it is said that errors say little: their standard error is up to half of 1 / sqrt(images)."""
 PASSES = 40
 """How often networks are timed in turn."""
 Say = Callable[[str], None]
@@ -96,15 +96,21 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
     training = choices.training
     if training.epochs is None:
         left = max(60 * config.minutes - (time.monotonic() - started), 60 * config.minutes * (1 - TRAINING_SHARE))
-        training, said = fitting_epochs(config, list(plans.values()), images, left * 0.95)
+        speeds = fitting_networks(plans, images, left * 0.95)
+        if left_out := ", ".join(name for name in plans if name not in speeds):
+            say(f"not trained, as there is no time: {left_out}: --minutes")
+        choices = replace(choices, networks=tuple(speeds))
+        fitting = [plans[name] for name in speeds]
+        training, said = fitting_epochs(config, fitting, images, left * 0.95, list(speeds.values()))
         for line in said:
             say(line)
         _keep_choices(directory, replace(choices, training=training))
-    if doubt := _doubt(len(tests)):
-        say(doubt)
+    for line in doubts_said(len(tests), training, len(images), len(choices.networks or plans)):
+        say(line)
     grid = [
         Training(name, TrainPlan.of(replace(training, arch=plan.config.arch, space=plan.config.space)))
         for name, plan in plans.items()
+        if name in (choices.networks or plans)
     ]
     write_grid(grid, directory / "training")
     for number, each in enumerate(grid, start=1):
@@ -112,13 +118,6 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
         for _ in train(each.plan, training_directory(directory / "training", each.plan)):
             pass
     return _compared(search, grid, images, len(tests), directory)
-
-
-def _doubt(tests: int) -> str:
-    """What to think of errors on few test images; nothing of many."""
-    if tests >= FEW_TESTS:
-        return ""
-    return f"only {tests} test images: errors that differ by less than {100 / math.sqrt(tests):.0f} points say nothing"
 
 
 def _keep_choices(directory: AnyPath, choices: FitChoices) -> None:
@@ -131,7 +130,7 @@ def _kept_choices(directory: AnyPath) -> FitChoices | None:
         return None
     kept = read_json(directory / "choices.json")
     search, training = SearchConfig.from_dict(kept["search"]), TrainConfig.from_dict(kept["training"])
-    return FitChoices(search, training, tuple(kept["said"]))
+    return FitChoices(search, training, tuple(kept["said"]), tuple(kept.get("networks", ())))
 
 
 def _rivals(search: SearchConfig, directory: AnyPath, run: RunSearch) -> dict[str, str]:
@@ -198,10 +197,14 @@ def delivered(table: pd.DataFrame) -> str:
     """The network of the table of a fit that becomes `model.pt`.
 
     Of those that keep the limits it is the most accurate one on the validation images; without these, the one found.
+    Of equals it is the one found, or else the first by name: the table is sorted by test errors, which decide nothing.
     """
     fitting = table[table[KEEPS] == "yes"] if KEEPS in table else table
-    judged = fitting.dropna(subset=[VALIDATION]).sort_values(VALIDATION, kind="stable")
-    return str(judged["network"].iloc[0]) if len(judged) else FOUND
+    judged = fitting.dropna(subset=[VALIDATION])
+    if judged.empty:
+        return FOUND
+    best = set(judged["network"][judged[VALIDATION] == judged[VALIDATION].min()])
+    return FOUND if FOUND in best else min(best)
 
 
 def _said_of(name: str, table: pd.DataFrame) -> str:
@@ -237,15 +240,16 @@ def _keeps(amounts: Mapping[str, float], limits: Mapping[str, float]) -> str:
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """Whether the search was worth it, from the table of a fit, in one line; nothing without others to compare with."""
+    """Whether the search was worth it, from the table of a fit, in one line; nothing without that to compare with."""
     by_name = table.set_index("network")
-    if len(by_name) == 1:
+    if LARGEST not in by_name.index:
         return ""
     found, largest = (by_name.loc[name] for name in (FOUND, LARGEST))
     drawn = by_name[[str(name).startswith(RANDOM) for name in by_name.index]]["test error [%]"]
     gain, noise = largest["test error [%]"] - found["test error [%]"], largest["standard error"]
     beside = f"found {found['test error [%]']:.2f} %, max-params {largest['test error [%]']:.2f} %"
-    beside += f", random {drawn.mean():.2f} % on average (standard error of one {noise:.2f})"
+    beside += f", random {drawn.mean():.2f} % on average" if len(drawn) else ""
+    beside += f" (standard error of one {noise:.2f})"
     if gain < noise:
         return f"parameters alone pick {'better' if gain < -noise else 'as well'} here: {beside}"
     return f"the search found more than parameters alone: {beside}"
