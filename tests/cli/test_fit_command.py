@@ -77,7 +77,15 @@ def test_fit_as_small_as_it_goes(zcpt: Zcpt, tmp_path: Path) -> None:
     name = "found" if "found" in best else min(best)
     assert model.info.metrics["top1_error"] == table.loc[name, "test error [%]"]
     assert model.info.params == pytest.approx(1e6 * table.loc[name, "params [M]"])
-    for name in ("model.pt", "model.py", "weights.pt", "report.html", "choices.json", "comparison.md"):
+    for name in (
+        "model.pt",
+        "model.py",
+        "weights.pt",
+        "report.html",
+        "choices.json",
+        "comparison.md",
+        "comparison.png",
+    ):
         assert (Path("out") / name).exists(), name
     assert lines[-1] == "Next: zcpt predict out IMAGES..."
     trained = sorted(map(str, Path("out/training").rglob("*")))

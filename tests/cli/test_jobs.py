@@ -93,7 +93,7 @@ def test_a_smoke_run_reports_a_search(job: Job) -> None:
     assert printed.endswith("\nReport: page.html\n")
     page = Path("page.html").read_text()
     assert "nasbench201 on digits" in page
-    assert page.count("data:image/svg+xml") == 2
+    assert page.count("data:image/svg+xml") == 3  # the best architecture, the candidates, the replay
 
 
 def test_smoke_runs_search_spaces_that_are_there() -> None:

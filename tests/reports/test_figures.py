@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from zcpt_ray.reports.figures import (
     drawn,
+    error_and_latency,
     error_and_params,
     learning_curves,
     paper_and_ours,
@@ -105,6 +106,18 @@ def test_the_band_is_the_deviation_of_a_sample() -> None:
 
 def test_a_figure_is_the_same_bytes_each_time() -> None:
     assert drawn(learning_curves(CURVES), "svg") == drawn(learning_curves(CURVES), "svg")
+
+
+def test_networks_stand_at_their_latency() -> None:
+    """The second keeps no limit, so that it is hollow."""
+    names, keeps = ["found", "resnet18-quarter"], ["yes", "no"]
+    table = pd.DataFrame({"network": names, "test error [%]": [30.0, 25.0], "standard error": [1.0, 1.0]})
+    table = table.assign(**{"latency [ms]": [2.0, 5.0], "keeps the limits": keeps})
+    figure = error_and_latency(table)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_xydata().tolist() for dot in dots] == [[[2.0, 30.0]], [[5.0, 25.0]]]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["C0", "none"]
+    assert all(name in write(figure) for name in names)
 
 
 def test_candidates_have_the_best_so_far_and_a_front() -> None:

@@ -30,6 +30,7 @@ from zcpt_ray.experiments.single_search import RunSearch, run_or_read
 from zcpt_ray.experiments.training_grid import Training, write_grid
 from zcpt_ray.experiments.training_trial import training_directory
 from zcpt_ray.fit_config import FitConfig
+from zcpt_ray.reports.figures import error_and_latency
 from zcpt_ray.reports.html_report import write_report
 from zcpt_ray.reports.output import Output
 from zcpt_ray.resources import RESOURCES
@@ -261,6 +262,8 @@ def report_fit(fitted: Fitted, output: Output, say: Say) -> None:
     for line in _exported(fitted):
         say(line)
     output.table(fitted.comparison, "comparison", f"On {info.config.dataset}, trained alike")
+    if len(fitted.comparison) > 1:
+        output.figure(error_and_latency(fitted.comparison), "comparison")
     if fitted.verdict:
         say(fitted.verdict[0].upper() + fitted.verdict[1:])
     page, _ = write_report([directory], directory)

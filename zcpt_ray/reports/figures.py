@@ -225,6 +225,26 @@ def error_and_params(ours: pd.DataFrame, paper: Mapping[str, PublishedTraining] 
     return figure
 
 
+def error_and_latency(table: pd.DataFrame) -> Figure:
+    """Test error, with its standard error, against latency: a dot per network that `zcpt fit` compares.
+
+    What does not keep the limits is drawn hollow.
+    """
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
+    for row in table.to_dict("records"):
+        place, spread = (row["latency [ms]"], row["test error [%]"]), row["standard error"]
+        face = "none" if row.get("keeps the limits", "yes") != "yes" else "C0"
+        axes.errorbar(*place, yerr=spread, marker="o", capsize=3, color="C0", markerfacecolor=face)
+        axes.annotate(_plain(row["network"]), place, (6, 4), textcoords="offset points", fontsize=8)
+    axes.margins(0.15)
+    axes.set_xlabel("latency [ms], one image on one thread")
+    axes.set_ylabel("test error [%], with its standard error")
+    if "keeps the limits" in table:
+        axes.set_title("hollow: beyond the limits", fontsize=9)
+    return figure
+
+
 def learning_curves(table: pd.DataFrame) -> Figure:
     """Test and train error by epoch of every training, from a table of `learning_curves`; a colour per architecture."""
     figure = Figure(figsize=(10, 4))

@@ -6,7 +6,8 @@ import pandas as pd
 
 from zcpt_ray.reports import page
 from zcpt_ray.reports.ablation_tables import cells
-from zcpt_ray.reports.page import PageSection
+from zcpt_ray.reports.figures import drawn, error_and_latency
+from zcpt_ray.reports.page import PagePart, PageSection
 from zcpt_ray.reports.page_parts import pairs_part
 from zcpt_ray.reports.paired_differences import paired_table
 from zcpt_ray.reports.run_folders import FoundRuns, find_runs
@@ -25,7 +26,7 @@ COMPARISON_FILE = "comparison.parquet"
 def report_page(runs: FoundRuns, title: str = PAGE_TITLE, comparisons: Mapping[str, pd.DataFrame] | None = None) -> str:
     """The page: what failed, a summary of all runs, then a section for each fit, folder of searches and grid."""
     fits = [
-        PageSection(place, f"fit{index}", (page.table("Trained alike on the same images", table),))
+        PageSection(place, f"fit{index}", (page.table("Trained alike on the same images", table), *_compared(table)))
         for index, (place, table) in enumerate((comparisons or {}).items())
     ]
     sections: list[PageSection] = []
@@ -63,6 +64,13 @@ def _comparisons(places: Sequence[AnyPath]) -> dict[str, pd.DataFrame]:
     found = {str(place): place / COMPARISON_FILE for place in places}
     tables = {place: read_parquet(path) for place, path in found.items() if path.exists()}
     return {place: table for place, table in tables.items() if "network" in table}
+
+
+def _compared(table: pd.DataFrame) -> list[PagePart]:
+    """The figure of a fit's comparison, where there is something to compare."""
+    if len(table) < 2 or not {"latency [ms]", "standard error"} <= set(table):
+        return []
+    return [page.picture("Error against latency", drawn(error_and_latency(table), "svg"))]
 
 
 def _by_seeds(runs: FoundRuns) -> dict[str, Mapping[Hashable, float]]:
