@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from choice_networks import ConvNet
@@ -19,8 +20,8 @@ from zcpt_ray.engine.timing import Latency, time_in_turn
 from zcpt_ray.errors import UserError
 from zcpt_ray.experiments import op_timing, profiling, stopwatch
 from zcpt_ray.experiments.latency_limits import conditions_of, measured_here
-from zcpt_ray.experiments.profiling import profile_space
-from zcpt_ray.experiments.stopwatch import Conditions
+from zcpt_ray.experiments.profiling import check_prediction, profile_space
+from zcpt_ray.experiments.stopwatch import Conditions, Stopwatch
 from zcpt_ray.spaces import SPACES
 from zcpt_ray.spaces.toy_chain import ToyChain
 
@@ -69,6 +70,17 @@ def test_a_profile_has_every_op(name: str, quick: None, monkeypatch: pytest.Monk
     assert 0 <= check["median_error"] <= check["p90_error"]
     assert re_said(found) in found.told()
     assert lines[-1] == "predictions checked on 12 of 12 whole networks"
+
+
+def test_equal_predictions_rank_nothing(quick: None) -> None:
+    """On a machine where no op can be told from the others."""
+    space = SPACES["toy-chain-2"]
+    found = profile_space(space, CONDITIONS)
+    alike = dataclasses.replace(found, table=found.table.assign(latency_ms=1.0))
+    watch = Stopwatch(CONDITIONS, CONDITIONS.network(space, space.arch(0)))
+    check = check_prediction(alike, space, watch, np.random.default_rng(0))
+    assert check["spearman"] == 0
+    assert "rank correlation 0.000" in dataclasses.replace(alike, about=alike.about | {"check": check}).told()
 
 
 def test_options_that_do_not_run_apart(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
     training = choices.training
     if training.epochs is None:
         left = max(60 * config.minutes - (time.monotonic() - started), 60 * config.minutes * (1 - TRAINING_SHARE))
-        speeds = fitting_networks(plans, images, left * 0.95)
+        speeds = fitting_networks(plans, images, math.inf if config.max_images else left * 0.95)
         if left_out := ", ".join(name for name in plans if name not in speeds):
             say(f"not trained, as there is no time: {left_out}: --minutes")
         choices = replace(choices, networks=tuple(speeds))

@@ -70,7 +70,8 @@ def check_prediction(
     """How well a table predicts random networks that it was not made from.
 
     `networks`: their number; `median_error` and `p90_error` [%]: of the prediction, as a share of what was measured;
-    `spearman`: rank correlation of both; `drift` [%]: by how much the machine is slower at times than it mostly was.
+    `spearman`: rank correlation of both, 0 where all are predicted alike; `drift` [%]: by how much the machine is
+    slower at times than it mostly was.
     """
     usage, archs = found.usage(space), [random_arch(space, random) for _ in range(CHECKED)]
     measured: list[float] = []
@@ -83,6 +84,6 @@ def check_prediction(
         "networks": len(archs),
         "median_error": float(np.median(errors)),
         "p90_error": float(np.quantile(errors, 0.9)),
-        "spearman": float(spearmanr(predicted, measured).statistic),
+        "spearman": float(spearmanr(predicted, measured).statistic) if np.ptp(predicted) else 0.0,
         "drift": 100 * float(np.quantile(stopwatch.seen, 0.9) / np.median(stopwatch.seen) - 1),
     }
