@@ -100,18 +100,18 @@ def fit(config: FitConfig, directory: AnyPath, run: RunSearch, say: Say = log.in
         speeds = fitting_networks(plans, images, math.inf if config.max_images else left * 0.95)
         if left_out := ", ".join(name for name in plans if name not in speeds):
             say(f"not trained, as there is no time: {left_out}: --minutes")
-        choices = replace(choices, networks=tuple(speeds))
         fitting = [plans[name] for name in speeds]
         training, said = fitting_epochs(config, fitting, images, left * 0.95, list(speeds.values()))
         for line in said:
             say(line)
-        _keep_choices(directory, replace(choices, training=training))
-    for line in doubts_said(len(tests), training, len(images), len(choices.networks or plans)):
+        choices = replace(choices, training=training, networks=tuple(speeds))
+        _keep_choices(directory, choices)
+    plans = {name: plans[name] for name in choices.networks or plans}
+    for line in doubts_said(len(tests), training, len(images), len(plans)):
         say(line)
     grid = [
         Training(name, TrainPlan.of(replace(training, arch=plan.config.arch, space=plan.config.space)))
         for name, plan in plans.items()
-        if name in (choices.networks or plans)
     ]
     write_grid(grid, directory / "training")
     for number, each in enumerate(grid, start=1):

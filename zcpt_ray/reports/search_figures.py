@@ -56,7 +56,7 @@ def replay(decisions: pd.DataFrame, places: pd.DataFrame) -> Figure:
     image = heat.imshow(places, aspect="auto", cmap="YlGnBu", vmin=0, vmax=1)
     for row, kept in enumerate(decisions["kept"]):
         columns = [places.columns.get_loc(op) for op in kept.split(", ")]
-        heat.plot(columns, [row] * len(columns), "o", color="#d95f02", markersize=5)
+        heat.plot(columns, [row] * len(columns), "o", color=BEST_COLOUR, markersize=5)
     heat.set_xticks(range(len(places.columns)), places.columns, rotation=45, ha="right", fontsize=8)
     heat.set_yticks(
         range(len(places)),
@@ -66,7 +66,7 @@ def replay(decisions: pd.DataFrame, places: pd.DataFrame) -> Figure:
     heat.set_ylabel("step and edge")
     heat.set_title("Scores, worst to best of an edge; dot: kept", fontsize=9)
     relative = decisions["relative margin"].fillna(0)
-    margins.barh(range(len(places)), relative, color="#1f77b4")
+    margins.barh(range(len(places)), relative, color=OTHERS_COLOUR)
     margins.set_xlim(min(0, relative.min()), 1)
     margins.set_title(
         "margin / spread" + ("\n(below 0: kept for the budget)" if (relative < 0).any() else ""), fontsize=9

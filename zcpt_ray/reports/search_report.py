@@ -1,6 +1,7 @@
 """What a search leaves for people: its tables, a drawing of the best architecture, and how that was decided."""
 
-import numpy as np
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -95,10 +96,9 @@ def report_best(result: SearchResult, space: Space, directory: AnyPath, console:
     if anew or not (directory / "best.svg").exists():
         save_figure(best_figure(result, space), directory / "best")
     _say(console, f"Drawing: {directory / 'best.png'} (and .svg)")
-    figure = candidates_figure(result)
-    if figure and (anew or not (directory / "candidates.svg").exists()):
-        save_figure(figure, directory / "candidates")
-    if figure:
+    if _compares(result):
+        if anew or not (directory / "candidates.svg").exists():
+            save_figure(candidates_figure(result), directory / "candidates")
         _say(console, f"Scores as proposals came, and against size: {directory / 'candidates.png'} (and .svg)")
     found_by = [each for each in read_proposals(directory) if each.index == result.best.first_proposal]
     for proposal in found_by:
@@ -126,12 +126,16 @@ def best_figure(result: SearchResult, space: Space) -> Figure:
     return architecture(space.graphs(space.decode(result.best.arch)), title, ops)
 
 
-def candidates_figure(result: SearchResult) -> Figure | None:
-    """Scores as proposals came, and against parameters and what the search limits; None where nothing was compared."""
+def candidates_figure(result: SearchResult) -> Figure:
+    """Scores as proposals came, and against parameters and what the search limits."""
     sizes = [column_of("params_m"), *(column_of(name) for name in result.best.resources if name != "params_m")]
     table = pd.DataFrame([{**each.row, **amounts_of(each)} for each in result.candidates])
-    compared = result.config.num_validations > 0 and np.isfinite(table["score"]).sum() > 1
-    return search_figures.candidates(table, sizes) if compared else None
+    return search_figures.candidates(table, sizes)
+
+
+def _compares(result: SearchResult) -> bool:
+    """Whether several candidates have scores."""
+    return result.config.num_validations > 0 and sum(math.isfinite(each.score) for each in result.candidates) > 1
 
 
 def replay_figure(proposal: Proposal, space: Space) -> Figure | None:
