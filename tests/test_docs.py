@@ -25,6 +25,8 @@ README = ROOT / "README.md"
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *TUTORIALS]
 MOST_WORDS = 900
+WIDEST = 120
+"""Characters of a line of prose, as of code; tables and commands are as wide as they must be."""
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -90,6 +92,12 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_lines_of_prose_are_not_wide(page: Path) -> None:
+    lines = FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    assert not [line for line in lines if len(line) > WIDEST and not line.lstrip().startswith("|")]
 
 
 def test_the_readme_counts_what_there_is() -> None:

@@ -7,13 +7,13 @@ import pytest
 from command_line import Zcpt, understood
 from report_runs import save_search
 
-from zcpt_ray.cli.reproduce import PAPER_TABLES, RUNS
+from zcpt_ray.cli.reproduce import COSTLY, PAPER_TABLES, RUNS
 from zcpt_ray.reports.reproduction import COMPARED, in_short
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-SIZES = {"settings": 32, "darts": 64, "mobilenet": 8}
-"""Images per minibatch where it is not 256."""
+SIZES = {"settings": 32, "darts": 64, "subspaces": 64, "mobilenet": 8, COSTLY: 16}
+"""Images per minibatch by folder or part, where it is not 256."""
 
 
 def test_what_is_finished_is_compared_here_and_from_records(zcpt: Zcpt, tmp_path: Path) -> None:
@@ -76,10 +76,11 @@ def test_every_command_is_understood(folder: str, kind: str) -> None:
         assert len(set(named)) == len(named)
         flags = understood(" ".join(["zcpt", *(f"'{word}'" for word in words), "--out", f"runs/{part}"]))
         seeds = flags.seeds
-        whole = {"settings": 10, "mobilenet": 3}.get(folder, 1 if part else 4)  # the paper has three of the latter
+        study = part.startswith("seed")
+        whole = {"settings": 10, "mobilenet": 3, "subspaces": 2}.get(folder, 1 if study else 4)  # as in the paper
         assert len(seeds) == (1 if kind == "quick" else whole)
         assert flags.config.dataset == "cifar10"
-        assert flags.config.batch_size == (16 if kind == "quick" else SIZES.get(folder, 256))
+        assert flags.config.batch_size == (16 if kind == "quick" else SIZES.get(part, SIZES.get(folder, 256)))
 
 
 def test_help_names_every_table(zcpt: Zcpt) -> None:

@@ -64,7 +64,7 @@ def test_searches_are_called_as_in_table_2(tmp_path: Path) -> None:
     save(tmp_path, [7.0], scoring="disc-zc", proxy="nwot")
     save(tmp_path, [8.0], method="random", num_proposals=1)
     save(tmp_path, [9.0], method="random", num_proposals=1000, proxy="nwot")
-    save(tmp_path, [10.0], method="prune", proxy="tenas")
+    save(tmp_path, [10.0], method="prune", proxy="tenas", batch_size=16)
     table = comparison_table(list(COMPARED["table2"](tmp_path))).set_index("row")
     assert list(table.index) == list(TABLE_2)
     assert table["ours"].dropna().to_dict() == {
@@ -75,6 +75,8 @@ def test_searches_are_called_as_in_table_2(tmp_path: Path) -> None:
         "te-nas": 10.0,
         "zero-cost-disc nwot": 7.0,
     }
+    assert table.at["zero-cost-pt snip", "quantity"] == "cifar10: test error [%]"
+    assert table.at["te-nas", "quantity"] == "cifar10: test error [%], batch 16"
 
 
 def test_seeds_and_counts(tmp_path: Path) -> None:
@@ -91,13 +93,14 @@ def test_seeds_and_counts(tmp_path: Path) -> None:
 def test_studies_of_several_seeds(tmp_path: Path) -> None:
     for seed, correlation in enumerate((0.7, 0.8)):
         (tmp_path / f"seed{seed}").mkdir()
-        spearman = pd.DataFrame({"function": ["zc-pt(nwot)"], "best-acc": [correlation]})
+        spearman = pd.DataFrame({"function": ["zc-pt(nwot-released)"], "best-acc": [correlation]})
         spearman.to_parquet(tmp_path / f"seed{seed}" / "initial-spearman.parquet")
         chain = pd.DataFrame({"space": ["toy-chain-8"], "zc-pt(nwot)": [correlation]})
         chain.assign(**{"disc-zc(nwot)": 0.1}).to_parquet(tmp_path / f"seed{seed}" / "toy-chain-spearman.parquet")
-        ops = pd.DataFrame({"architectures": ["zc-pt(nwot)"], "none": [seed], "skip_connect": [9]})
+        ops = pd.DataFrame({"architectures": ["zc-pt(nwot-released)"], "none": [seed], "skip_connect": [9]})
         ops = ops.assign(nor_conv_1x1=20, nor_conv_3x3=31, avg_pool_3x3=0)
         ops.to_parquet(tmp_path / f"seed{seed}" / "final-ops.parquet")
+        ops.assign(skip_connect=2).to_parquet(tmp_path / f"seed{seed}" / "initial-ops.parquet")
         picked = pd.DataFrame({"function": ["tenas"], "error": [7.19]})
         picked.to_parquet(tmp_path / f"seed{seed}" / "initial-picked.parquet")
     figure_2 = {each.row: list(each.ours) for each in COMPARED["figure2"](tmp_path)}
@@ -105,7 +108,9 @@ def test_studies_of_several_seeds(tmp_path: Path) -> None:
     assert figure_2["tenas"] == []
     assert [list(each.ours) for each in COMPARED["figureA6"](tmp_path)] == [[0.1, 0.1], [0.7, 0.8]]
     a2 = {(each.row, each.quantity): list(each.ours) for each in COMPARED["tableA2"](tmp_path)}
-    assert a2["zc-pt(nwot)", "none"] == [0, 1]
+    assert a2["zc-pt(nwot)", "none, edges of 60"] == [0, 1]
+    a1 = {(each.row, each.quantity): list(each.ours) for each in COMPARED["tableA1"](tmp_path)}
+    assert a1["zc-pt(nwot)", "skip_connect, edges of 6"] == [2, 2]
     assert {each.row: list(each.ours) for each in COMPARED["table1"](tmp_path)}["tenas"] == [7.19, 7.19]
 
 
@@ -117,6 +122,7 @@ def test_darts(tmp_path: Path) -> None:
     result.save(tmp_path / "one")
     rows = {(each.row, each.quantity): each for each in COMPARED["table4"](tmp_path)}
     assert rows["random", "parameters [M]"].ours == [4.66]
+    assert rows["random", "sep_conv_3x3 of 16"].ours == [2.0]
     assert comparison_table([rows["random", "parameters [M]"]])["within"].tolist() == ["yes"]
     assert rows["random", "sep_conv_3x3 of 16"].ours == [2.0]
     assert rows["global-op-iter", "parameters [M]"].ours == []
@@ -156,3 +162,14 @@ def test_other_spaces(tmp_path: Path) -> None:
     assert set(rows) == {"nasbench-macro", "nasbench1shot1-1", "nasbench1shot1-2", "nasbench1shot1-3"}
     assert comparison_table([rows["nasbench-macro"]])["within"].tolist() == ["yes"]
     assert dataclasses.astuple(rows["nasbench-macro"])[3] == [7.0467]
+
+
+def test_subspaces(tmp_path: Path) -> None:
+    best = ScoredCandidate(
+        "Genotype(normal=[('sep_conv_3x3', 0), ('noise', 1), ('sep_conv_3x3', 0)], ...)", 1.0, 1, 0, 1, 1
+    )
+    config = SearchConfig(space="darts-s4", dataset="cifar10", device="cpu")
+    SearchResult(config, best, (best,), 1, {}, None, {}).save(tmp_path / "one")
+    rows = {each.row: list(each.ours) for each in COMPARED["tableA9"](tmp_path)}
+    assert rows.pop("darts-s4, cifar10") == [2.0]
+    assert not any(rows.values())

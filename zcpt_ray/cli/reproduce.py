@@ -40,6 +40,8 @@ SEARCHED: Words = (
     *("--validation", "race"),
 )
 """The paper's settings. A race stops where the winner of the 100 minibatches is certain: the same winner, sooner."""
+COSTLY = "costly"
+"""The part of a folder whose proxies or searches take ten times as long as the others: with smaller minibatches."""
 QUICK_SEARCH: Words = ("--dataset", "cifar10", "--num-proposals", "2", "--num-validations", "2", "--batch-size", "16")
 STUDIED: Words = ("--dataset", "cifar10", "--batch-size", "256")
 QUICK_STUDY: Words = ("--dataset", "cifar10", "--batch-size", "16")
@@ -49,8 +51,10 @@ TEN_SEEDS: Words = (
 )
 """Small enough for ten seeds; each part changes what the paper's text leaves open."""
 DARTS: Words = ("ablation", "--preset", "", "--orders", "random", "global-op-iter")
+PROXIES: Words = ("ablation", "--preset", "", "--proxies")
+SUBSPACES: Words = ("ablation", "--preset", "", "--order", "random", "--spaces")
 MOBILENET: Words = ("ablation", "--preset", "", "--spaces", "mobilenet", "--order", "random")
-FUNCTIONS = ("zc-pt(nwot)", "disc-zc(nwot)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
+FUNCTIONS = ("zc-pt(nwot-released)", "disc-zc(nwot-released)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
 
 
 @dataclass(frozen=True)
@@ -87,15 +91,39 @@ def _changed(words: Words, others: Words) -> Words:
 
 RUNS: dict[str, Runs] = {
     "initial": _study("initial", "--functions", *FUNCTIONS, quick=("--functions", *FUNCTIONS[:2])),
-    "proxies": _searches("ablation", "--preset", "proxies", quick=("--proxies", "nwot-released", "synflow")),
+    "proxies": Runs(
+        {
+            "": (*PROXIES, "nwot-released", "synflow", *SEARCHED, "--seeds", *NAMED_SEEDS),
+            COSTLY: (
+                *(*PROXIES, "zen_score", "snip", "grad_norm", "fisher", "tenas", "grasp"),
+                *(*_changed(SEARCHED, ("--batch-size", "16")), "--seeds", *NAMED_SEEDS),
+            ),
+        },
+        {"": (*PROXIES, "nwot-released", "synflow", *QUICK_SEARCH, "--seeds", "0")},
+    ),
     "baselines": Runs(
-        {"": ("baselines", "--searches", "zero-cost-disc", "random", "te-nas", *SEARCHED, "--seeds", *NAMED_SEEDS)},
+        {
+            "": ("baselines", "--searches", "zero-cost-disc", "random", *SEARCHED, "--seeds", *NAMED_SEEDS),
+            COSTLY: (
+                *("baselines", "--searches", "te-nas", "naswot", "--proxies", "nwot-released", "synflow"),
+                *(*_changed(SEARCHED, ("--batch-size", "16")), "--seeds", *NAMED_SEEDS),
+            ),
+        },
         {"": ("baselines", "--searches", "zero-cost-disc", "random", *QUICK_SEARCH, "--seeds", "0")},
     ),
     "orders": _searches("ablation", "--preset", "orders", quick=("--orders", "random", "fixed")),
     "darts": Runs(
         {"": (*DARTS, "--spaces", "darts", *_changed(SEARCHED, ("--batch-size", "64")), "--seeds", *NAMED_SEEDS)},
         {"": (*DARTS, "--spaces", "darts-small", *QUICK_SEARCH, "--seeds", "0")},
+    ),
+    "subspaces": Runs(
+        {
+            "": (
+                *(*SUBSPACES, "darts-s1", "darts-s2", "darts-s3", "darts-s4", "--datasets", "cifar10", "cifar100"),
+                *(*_changed(SEARCHED, ("--batch-size", "64")), "--seeds", "0", "2"),
+            )
+        },
+        {"": (*SUBSPACES, "darts-s2", *QUICK_SEARCH, "--seeds", "0")},
     ),
     "mobilenet": Runs(
         {
@@ -107,7 +135,6 @@ RUNS: dict[str, Runs] = {
         },
         {"": (*MOBILENET, *QUICK_SEARCH, "--image-size", "32", "--seeds", "0")},
     ),
-    "tenas": _searches("ablation", "--preset", "", "--proxies", "tenas"),
     "proposals": Runs(
         {
             "": (
@@ -129,7 +156,9 @@ RUNS: dict[str, Runs] = {
         },
         {"weights": ("ablation", "--preset", "", *QUICK_SEARCH, "--proposal-weight-counts", "1", "2", "--seeds", "0")},
     ),
-    "final-ops": _study("final-ops", "--num-proposals", "10", "--proxy", "nwot", quick=("--num-proposals", "2")),
+    "final-ops": _study(
+        "final-ops", "--num-proposals", "10", "--proxy", "nwot-released", quick=("--num-proposals", "2")
+    ),
     "toy-chain": _study("toy-chain", "--longest-chain", "8", quick=("--longest-chain", "2")),
 }
 """By folder. Tables and figures may share one."""
@@ -141,8 +170,10 @@ PAPER_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "table4": ("Table 4: DARTS, what is found", ("darts",)),
     "table5": ("Table 5: orders", ("orders",)),
     "table7": ("Table 7 and figure A25: the MobileNet-like space, what is found", ("mobilenet",)),
+    "tableA1": ("Table A1: ops picked at iteration 0", ("initial",)),
     "tableA2": ("Table A2: ops in ten proposed architectures", ("final-ops",)),
-    "tableA3": ("Table A3: tenas, by search seed", ("tenas",)),
+    "tableA3": ("Table A3: tenas, by search seed", ("proxies",)),
+    "tableA9": ("Table A9: S1 to S4, what is found", ("subspaces",)),
     "tableA10": ("Tables A10 and A11: NAS-Bench-1Shot1 and NAS-Bench-Macro", ("spaces",)),
     "settings": ("Table 2, nwot: what the text leaves open", ("settings",)),
     "figure2": ("Figure 2: op scores beside accuracies at iteration 0", ("initial",)),
@@ -157,8 +188,8 @@ class ReproduceFlags:
     """What to repeat, and where."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """table1, table2, table4, table5, table7, tableA2, tableA3, tableA10, settings, figure2, figure4, figureA6; by
-    default all, or those of which something is finished.
+    """table1, table2, table4, table5, table7, tableA1, tableA2, tableA3, tableA9, tableA10, settings, figure2,
+    figure4, figureA6; by default all, or those of which something is finished.
     """
     quick: bool = False
     """One seed and small settings, in OUT/quick: shows that everything runs, and reproduces nothing."""
