@@ -167,6 +167,14 @@ def test_bad_input_is_one_line(flags: tuple[str, ...], message: str, zcpt: Zcpt)
     assert "Traceback" not in ended.err + ended.out
 
 
+@pytest.mark.parametrize("command", ["search", "baselines", "rank", "study"])
+def test_missing_data_are_noticed_before_ray_starts(command: str, zcpt: Zcpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zcpt_ray.distributed.cluster.connect", lambda *_: pytest.fail("Ray was started"))
+    ended = zcpt(command, "--dataset", "cifar10")
+    assert ended.code == 2
+    assert "error: no cifar10 data: expected" in ended.err
+
+
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, zcpt: Zcpt) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     ended = zcpt("search", *SMALL, "--device", "cuda")

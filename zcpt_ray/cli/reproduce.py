@@ -51,7 +51,7 @@ TEN_SEEDS: Words = (
 )
 """Small enough for ten seeds; each part changes what the paper's text leaves open."""
 DARTS: Words = ("ablation", "--preset", "", "--orders", "random", "global-op-iter")
-PROXIES: Words = ("ablation", "--preset", "", "--proxies")
+BY_PROXY: Words = ("ablation", "--preset", "", "--proxies")
 SUBSPACES: Words = ("ablation", "--preset", "", "--order", "random", "--spaces")
 MOBILENET: Words = ("ablation", "--preset", "", "--spaces", "mobilenet", "--order", "random")
 FUNCTIONS = ("zc-pt(nwot-released)", "disc-zc(nwot-released)", "zc-pt(synflow)", "disc-zc(synflow)", "tenas")
@@ -93,13 +93,13 @@ RUNS: dict[str, Runs] = {
     "initial": _study("initial", "--functions", *FUNCTIONS, quick=("--functions", *FUNCTIONS[:2])),
     "proxies": Runs(
         {
-            "": (*PROXIES, "nwot-released", "synflow", *SEARCHED, "--seeds", *NAMED_SEEDS),
+            "": (*BY_PROXY, "nwot-released", "synflow", *SEARCHED, "--seeds", *NAMED_SEEDS),
             COSTLY: (
-                *(*PROXIES, "zen_score", "snip", "grad_norm", "fisher", "tenas", "grasp"),
+                *(*BY_PROXY, "zen_score", "snip", "grad_norm", "fisher", "tenas", "grasp"),
                 *(*_changed(SEARCHED, ("--batch-size", "16")), "--seeds", *NAMED_SEEDS),
             ),
         },
-        {"": (*PROXIES, "nwot-released", "synflow", *QUICK_SEARCH, "--seeds", "0")},
+        {"": (*BY_PROXY, "nwot-released", "synflow", *QUICK_SEARCH, "--seeds", "0")},
     ),
     "baselines": Runs(
         {

@@ -1,9 +1,9 @@
 """Searches, functions over items and grids on what a command's flags say: this process, or Ray."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from zcpt_ray.experiments.grids import GridOutcome, Trial, Work, run_grid_locall
 from zcpt_ray.experiments.single_search import Outcome, RunSearch, run_or_read
 from zcpt_ray.experiments.training_trial import train_and_report
 from zcpt_ray.reports.progress import watch_grid, watch_search
+from zcpt_ray.search.inputs import load_data
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search
@@ -48,15 +49,21 @@ def describe_cluster(device: str, resources: "TaskResources") -> str:
 def spread(cluster: Cluster, device: str, show_logs: bool = False) -> Spread:
     """A way to run a function over items there; workers' log lines are shown if wanted.
 
+    It connects to Ray once it is used: what is wrong with data is said before.
+
     Raises:
-        UserError: no such cluster, or one that cannot run it.
+        UserError: when it is used: no such cluster, or one that cannot run it.
     """
     if cluster.local:
         return spread_locally
-    from zcpt_ray.distributed.cluster import task_options
-    from zcpt_ray.distributed.spread import spread_over
 
-    return spread_over(task_options(device, join(cluster, show_logs)))
+    def on_ray(function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        from zcpt_ray.distributed.cluster import task_options
+        from zcpt_ray.distributed.spread import spread_over
+
+        return spread_over(task_options(device, join(cluster, show_logs)))(function, shared, items)
+
+    return on_ray
 
 
 def search_runner(cluster: Cluster, console: Console, quiet: bool = False, shared: AnyPath | None = None) -> RunSearch:
@@ -68,11 +75,14 @@ def search_runner(cluster: Cluster, console: Console, quiet: bool = False, share
                 return run_search_locally(search, directory, report, shared=shared)
             from zcpt_ray.distributed.search import run_search
 
+            data = load_data(
+                search, spread(cluster, search.config.device)
+            )  # missing data are noticed before Ray starts
             trains = isinstance(search.scoring.evidence, TrainedSupernet)
             resources = join(cluster, show_logs=trains and not quiet)
             if not quiet:
                 console.print(describe_cluster(search.config.device, resources), highlight=False)
-            return run_search(search, directory, resources, report, shared)
+            return run_search(search, directory, resources, report, data, shared)
 
     return run
 

@@ -59,11 +59,12 @@ def run_search(
     directory: AnyPath,
     resources: TaskResources | None = None,
     report: Callable[[Progress], None] = lambda _: None,
+    data: SearchData | None = None,
     shared: AnyPath | None = None,
 ) -> SearchResult:
     """The search on the Ray cluster this process is connected to, taking up what the run directory already holds.
 
-    `shared` is as for `RunStore`.
+    `data` is what `load_data` gave, if it is there; `shared` is as for `RunStore`.
 
     Raises:
         UserError: missing data, a cluster that cannot run it, a run directory of another run, a NaN score, or something
@@ -74,7 +75,7 @@ def run_search(
     send_by_value(search)
     store = RunStore(search, directory, shared)  # a directory of another run is refused here, before any work
     with store.at_work():
-        found = load_data(search, spread_over(options))
+        found = data or load_data(search, spread_over(options))
         require_same_data(store.folders, search.config, found.images)
         return _run(search, directory, options, report, shared, found, started)
 
