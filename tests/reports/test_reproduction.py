@@ -59,13 +59,14 @@ def test_orders(tmp_path: Path) -> None:
 
 
 def test_searches_are_called_as_in_table_2(tmp_path: Path) -> None:
-    save(tmp_path, [5.0], proxy="nwot-released")
-    save(tmp_path, [6.0], proxy="snip")
-    save(tmp_path, [7.0], scoring="disc-zc", proxy="nwot")
-    save(tmp_path, [8.0], method="random", num_proposals=1)
-    save(tmp_path, [9.0], method="random", num_proposals=1000, proxy="nwot")
-    save(tmp_path, [10.0], method="prune", proxy="tenas", batch_size=16)
-    table = comparison_table(list(COMPARED["table2"](tmp_path))).set_index("row")
+    proxies, baselines = tmp_path / "proxies", tmp_path / "baselines"
+    save(proxies, [5.0], proxy="nwot-released")
+    save(proxies, [6.0], proxy="snip")
+    save(baselines, [7.0], scoring="disc-zc", proxy="nwot")
+    save(baselines, [8.0], method="random", num_proposals=1)
+    save(baselines, [9.0], method="random", num_proposals=1000, proxy="nwot")
+    save(baselines, [10.0], method="prune", proxy="tenas", batch_size=16)
+    table = comparison_table(list(COMPARED["table2"](proxies, baselines))).set_index("row")
     assert list(table.index) == list(TABLE_2)
     assert table["ours"].dropna().to_dict() == {
         "zero-cost-pt snip": 6.0,

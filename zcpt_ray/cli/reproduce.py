@@ -245,7 +245,7 @@ def run(flags: ReproduceFlags, console: Console) -> None:
             if (out / folder).exists():
                 save_packed(out / folder, out / RECORDS / f"{folder}.parquet")
             done.add(folder)
-        table = comparison_table([each for folder in folders for each in COMPARED[name](out / folder)])
+        table = comparison_table(list(COMPARED[name](*(out / folder for folder in folders))))
         if flags.finished and (table.empty or not table["values"].any()):
             continue
         shown += 1

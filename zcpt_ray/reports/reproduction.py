@@ -65,8 +65,8 @@ class Compared:
         return found | {"values": len(self.ours), "difference": difference, "within": within, "each": each}
 
 
-Compare = Callable[[AnyPath], Iterator[Compared]]
-"""The numbers of a table or figure from the folder that its commands have filled."""
+Compare = Callable[..., Iterator[Compared]]
+"""The numbers of a table or figure from the folders that its commands have filled."""
 Printed = Mapping[str, Mapping[str, PublishedError]]
 """By row and data set."""
 NameOf = Callable[[SearchResult], str]
@@ -117,9 +117,10 @@ def _error(row: str, printed: PublishedError, results: Sequence[SearchResult], d
     return Compared(row, f"{dataset}: test error [%]{batches}", printed, benchmark_values(results, dataset))
 
 
-def of_table_2(folder: AnyPath) -> Iterator[Compared]:
+def of_table_2(*folders: AnyPath) -> Iterator[Compared]:
     """By search and proxy."""
-    return _of_errors(_results(folder), {row: {"cifar10": error} for row, error in TABLE_2.items()}, _search_name)
+    results = [result for folder in folders for result in _results(folder)]
+    return _of_errors(results, {row: {"cifar10": error} for row, error in TABLE_2.items()}, _search_name)
 
 
 def _search_name(result: SearchResult) -> str:
