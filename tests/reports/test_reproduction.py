@@ -123,7 +123,6 @@ def test_darts(tmp_path: Path) -> None:
     result.save(tmp_path / "one")
     rows = {(each.row, each.quantity): each for each in COMPARED["table4"](tmp_path)}
     assert rows["random", "parameters [M]"].ours == [4.66]
-    assert rows["random", "sep_conv_3x3 of 16"].ours == [2.0]
     assert comparison_table([rows["random", "parameters [M]"]])["within"].tolist() == ["yes"]
     assert rows["random", "sep_conv_3x3 of 16"].ours == [2.0]
     assert rows["global-op-iter", "parameters [M]"].ours == []

@@ -1,9 +1,9 @@
 """Searches, functions over items and grids on what a command's flags say: this process, or Ray."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,7 +14,6 @@ from zcpt_ray.experiments.grids import GridOutcome, Trial, Work, run_grid_locall
 from zcpt_ray.experiments.single_search import Outcome, RunSearch, run_or_read
 from zcpt_ray.experiments.training_trial import train_and_report
 from zcpt_ray.reports.progress import watch_grid, watch_search
-from zcpt_ray.search.inputs import load_data
 from zcpt_ray.search.local import run_search_locally
 from zcpt_ray.search.records import SearchResult
 from zcpt_ray.search.resolved import Search
@@ -33,9 +32,16 @@ def join(cluster: Cluster, show_logs: bool = False) -> "TaskResources":
         UserError: no such cluster.
     """
     # Here and below, Ray is imported where it is used: a local run does without it, installed or not.
-    from zcpt_ray.distributed.cluster import TaskResources, connect
+    from zcpt_ray.distributed.cluster import connect
 
     connect(cluster.address, show_logs)
+    return task_resources(cluster)
+
+
+def task_resources(cluster: Cluster) -> "TaskResources":
+    """What each task is to ask Ray for."""
+    from zcpt_ray.distributed.cluster import TaskResources
+
     return TaskResources(cluster.cpus_per_task, cluster.gpus_per_task)
 
 
@@ -56,14 +62,10 @@ def spread(cluster: Cluster, device: str, show_logs: bool = False) -> Spread:
     """
     if cluster.local:
         return spread_locally
+    from zcpt_ray.distributed.cluster import task_options
+    from zcpt_ray.distributed.spread import spread_later
 
-    def on_ray(function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        from zcpt_ray.distributed.cluster import task_options
-        from zcpt_ray.distributed.spread import spread_over
-
-        return spread_over(task_options(device, join(cluster, show_logs)))(function, shared, items)
-
-    return on_ray
+    return spread_later(lambda: task_options(device, join(cluster, show_logs)))
 
 
 def search_runner(cluster: Cluster, console: Console, quiet: bool = False, shared: AnyPath | None = None) -> RunSearch:
@@ -75,14 +77,13 @@ def search_runner(cluster: Cluster, console: Console, quiet: bool = False, share
                 return run_search_locally(search, directory, report, shared=shared)
             from zcpt_ray.distributed.search import run_search
 
-            data = load_data(
-                search, spread(cluster, search.config.device)
-            )  # missing data are noticed before Ray starts
-            trains = isinstance(search.scoring.evidence, TrainedSupernet)
-            resources = join(cluster, show_logs=trains and not quiet)
-            if not quiet:
-                console.print(describe_cluster(search.config.device, resources), highlight=False)
-            return run_search(search, directory, resources, report, data, shared)
+            def connect() -> None:
+                trains = isinstance(search.scoring.evidence, TrainedSupernet)
+                resources = join(cluster, show_logs=trains and not quiet)
+                if not quiet:
+                    console.print(describe_cluster(search.config.device, resources), highlight=False)
+
+            return run_search(search, directory, task_resources(cluster), report, shared, connect)
 
     return run
 

@@ -6,6 +6,7 @@ but the configuration and an index: however many workers there are and whichever
 `search.local.run_search_locally`.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,7 @@ from zcpt_ray.distributed.cluster import (
 )
 from zcpt_ray.distributed.own_code import send_by_value
 from zcpt_ray.distributed.pool import CandidatePool
-from zcpt_ray.distributed.spread import spread_over
+from zcpt_ray.distributed.spread import spread_later
 from zcpt_ray.distributed.watchdog import Hung, Looks, Process, patience, watched
 from zcpt_ray.search.inputs import SearchData, load_data, require_same_data
 from zcpt_ray.search.proposal import propose
@@ -59,23 +60,29 @@ def run_search(
     directory: AnyPath,
     resources: TaskResources | None = None,
     report: Callable[[Progress], None] = lambda _: None,
-    data: SearchData | None = None,
     shared: AnyPath | None = None,
+    connect: Callable[[], None] = lambda: None,
 ) -> SearchResult:
     """The search on the Ray cluster this process is connected to, taking up what the run directory already holds.
 
-    `data` is what `load_data` gave, if it is there; `shared` is as for `RunStore`.
+    `shared` is as for `RunStore`. `connect` is called before the cluster is first asked, once data have been read.
 
     Raises:
         UserError: missing data, a cluster that cannot run it, a run directory of another run, a NaN score, or something
             of the user's own that cannot be sent to workers.
     """
     started = time.perf_counter()
-    options = task_options(search.config.device, resources or TaskResources())
+
+    @functools.cache
+    def find_options() -> dict[str, float]:
+        connect()
+        return task_options(search.config.device, resources or TaskResources())
+
     send_by_value(search)
     store = RunStore(search, directory, shared)  # a directory of another run is refused here, before any work
     with store.at_work():
-        found = data or load_data(search, spread_over(options))
+        found = load_data(search, spread_later(find_options))
+        options = find_options()
         require_same_data(store.folders, search.config, found.images)
         return _run(search, directory, options, report, shared, found, started)
 

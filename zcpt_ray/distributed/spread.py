@@ -47,3 +47,8 @@ def spread_over(options: dict[str, float]) -> Spread:
                 looks.look()
 
     return spread
+
+
+def spread_later(find_options: Callable[[], dict[str, float]]) -> Spread:
+    """As `spread_over`, with options that are asked for once it is used: this process may join a cluster for them."""
+    return lambda function, shared, items: spread_over(find_options())(function, shared, items)
